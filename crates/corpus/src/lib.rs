@@ -1,0 +1,1 @@
+//! C and C++ source trees to documents.

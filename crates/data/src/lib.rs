@@ -1,0 +1,1 @@
+//! Documents to batches: readers, packing, prefetch and exact resume.

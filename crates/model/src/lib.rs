@@ -1,0 +1,1 @@
+//! GPT as graph-building functions: configuration, parameter names, initialisation.

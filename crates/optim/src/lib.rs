@@ -1,0 +1,1 @@
+//! Muon and AdamW as graph updates, with learning-rate, momentum and decay schedules.
