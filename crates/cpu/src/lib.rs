@@ -1,1 +1,16 @@
-//! Executes planned graphs on the CPU; all SIMD and all unsafe code live here.
+//! Executes planned graphs on the CPU. All SIMD and all `unsafe` code of the project live here.
+//!
+//! Kernels are written once, generic over [`simd::Simd`], and compiled for every instruction set; which one runs is
+//! chosen once, at start ([`Isa::detect`]), so that the same binary is fast where AVX-512 is and correct where it is not.
+
+#![allow(unsafe_code)]
+
+mod context;
+pub mod isa;
+pub mod math;
+pub mod pool;
+pub mod simd;
+
+pub use context::Context;
+pub use isa::Isa;
+pub use pool::ThreadPool;

@@ -1,0 +1,214 @@
+//! One vector interface over the instruction sets: kernels are generic over [`Simd`] and [`simd_fn!`](crate::simd_fn)
+//! compiles them for each set.
+//!
+//! A value of a type that implements [`Simd`] is a proof that the machine has the instructions: it is made only inside
+//! functions compiled for that set. So arithmetic is safe to call; only access through raw pointers is not.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use portable::Portable;
+
+/// Vectors of [`LANES`](Simd::LANES) f32 values and what kernels do with them.
+///
+/// `mul_add` rounds once where the hardware has a fused instruction and twice in the portable path.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// A vector of f32.
+    type V: Copy;
+    /// Number of f32 values in a vector; a power of two.
+    const LANES: usize;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::V;
+    /// The first `LANES` values of `x`.
+    ///
+    /// # Panics
+    /// When `x` is shorter than a vector.
+    #[inline(always)]
+    fn load(self, x: &[f32]) -> Self::V {
+        assert!(x.len() >= Self::LANES);
+        // SAFETY: the slice holds at least LANES values.
+        unsafe { self.load_ptr(x.as_ptr()) }
+    }
+    /// Writes a vector to the first `LANES` values of `out`.
+    ///
+    /// # Panics
+    /// When `out` is shorter than a vector.
+    #[inline(always)]
+    fn store(self, out: &mut [f32], v: Self::V) {
+        assert!(out.len() >= Self::LANES);
+        // SAFETY: the slice holds at least LANES values.
+        unsafe { self.store_ptr(out.as_mut_ptr(), v) }
+    }
+    /// All of `x` (at most `LANES` values), zeros after it.
+    #[inline(always)]
+    fn load_partial(self, x: &[f32]) -> Self::V {
+        // SAFETY: the slice holds `len` values.
+        unsafe { self.load_ptr_partial(x.as_ptr(), x.len().min(Self::LANES)) }
+    }
+    /// Writes the first `out.len()` lanes (at most `LANES`).
+    #[inline(always)]
+    fn store_partial(self, out: &mut [f32], v: Self::V) {
+        // SAFETY: the slice holds `len` values.
+        unsafe { self.store_ptr_partial(out.as_mut_ptr(), v, out.len().min(Self::LANES)) }
+    }
+
+    /// # Safety
+    /// `p` must be valid for reading `LANES` values.
+    unsafe fn load_ptr(self, p: *const f32) -> Self::V;
+    /// # Safety
+    /// `p` must be valid for writing `LANES` values.
+    unsafe fn store_ptr(self, p: *mut f32, v: Self::V);
+    /// # Safety
+    /// `p` must be valid for reading `n <= LANES` values.
+    unsafe fn load_ptr_partial(self, p: *const f32, n: usize) -> Self::V;
+    /// # Safety
+    /// `p` must be valid for writing `n <= LANES` values.
+    unsafe fn store_ptr_partial(self, p: *mut f32, v: Self::V, n: usize);
+
+    /// `a + b`
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b`
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Larger of the two, lane by lane.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Smaller of the two, lane by lane.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Square root.
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// `|a|`
+    fn abs(self, a: Self::V) -> Self::V;
+    /// `|a|` with the sign of `sign`.
+    fn copysign(self, a: Self::V, sign: Self::V) -> Self::V;
+    /// Nearest integer, ties to even. Exact for |a| < 2^22.
+    fn round(self, a: Self::V) -> Self::V;
+    /// `2^n` for integral `n` in -126..=127.
+    fn exp2_int(self, n: Self::V) -> Self::V;
+    /// `a >= b ? yes : no`, lane by lane.
+    fn select_ge(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    /// Sum of the lanes in a fixed order.
+    fn reduce_add(self, a: Self::V) -> f32;
+    /// Largest lane.
+    fn reduce_max(self, a: Self::V) -> f32;
+    /// Starts bringing the cache line of `p` nearer; a hint without any effect on values.
+    fn prefetch(self, p: *const f32);
+}
+
+/// Compiles a kernel, generic over [`Simd`], for every instruction set, behind one function that takes the [`Isa`] first.
+///
+/// ```text
+/// simd_fn! {
+///     /// Adds `x` to `out`.
+///     pub fn add_assign(out: &mut [f32], x: &[f32]) = add_assign_kernel
+/// }
+/// #[inline(always)]
+/// fn add_assign_kernel<S: Simd>(s: S, out: &mut [f32], x: &[f32]) { .. }
+/// ```
+///
+/// [`Isa`]: crate::Isa
+#[macro_export]
+macro_rules! simd_fn {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($lt:lifetime),+>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:ident) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name $(<$($lt),+>)? (isa: $crate::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512 $(<$($lt),+>)? ($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: this function is compiled for the set.
+                $kernel(unsafe { $crate::simd::Avx512::new() }, $($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2 $(<$($lt),+>)? ($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: this function is compiled for the set.
+                $kernel(unsafe { $crate::simd::Avx2::new() }, $($arg),*)
+            }
+            match isa.level() {
+                // SAFETY: an `Isa` exists only for a set that was detected on this machine.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Level::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Level::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::isa::Level::Scalar => $kernel($crate::simd::Portable, $($arg),*),
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+
+    simd_fn! { fn check_all(x: &[f32], y: &[f32]) = check_all_kernel }
+    #[inline(always)]
+    fn check_all_kernel<S: Simd>(s: S, x: &[f32], y: &[f32]) {
+        for n in 0..=S::LANES {
+            let (a, b) = (s.load_partial(&x[..n]), s.load(&y[..S::LANES]));
+            let lane = |v: S::V| {
+                let mut out = vec![0.0; S::LANES];
+                s.store(&mut out, v);
+                out
+            };
+            let want = |f: &dyn Fn(f32, f32) -> f32| -> Vec<f32> {
+                (0..S::LANES).map(|i| f(if i < n { x[i] } else { 0.0 }, y[i])).collect()
+            };
+            assert_eq!(lane(s.add(a, b)), want(&|a, b| a + b));
+            assert_eq!(lane(s.sub(a, b)), want(&|a, b| a - b));
+            assert_eq!(lane(s.mul(a, b)), want(&|a, b| a * b));
+            assert_eq!(lane(s.div(a, b)), want(&|a, b| a / b));
+            assert_eq!(lane(s.max(a, b)), want(&f32::max));
+            assert_eq!(lane(s.min(a, b)), want(&f32::min));
+            assert_eq!(lane(s.abs(a)), want(&|a, _| a.abs()));
+            assert_eq!(lane(s.copysign(a, b)), want(&f32::copysign));
+            assert_eq!(lane(s.round(a)), want(&|a, _| a.round_ties_even()));
+            assert_eq!(lane(s.sqrt(s.abs(a))), want(&|a, _| a.abs().sqrt()));
+            assert_eq!(
+                lane(s.select_ge(a, b, a, s.splat(7.0))),
+                want(&|a, b| if a >= b { a } else { 7.0 })
+            );
+            let (sum, max) = (s.reduce_add(a), s.reduce_max(b));
+            assert!((sum - x[..n].iter().sum::<f32>()).abs() < 1e-3);
+            assert_eq!(max, y[..S::LANES].iter().copied().fold(f32::MIN, f32::max));
+            let fused = lane(s.mul_add(a, b, b));
+            for (got, want) in fused.iter().zip(want(&|a, b| a * b + b)) {
+                assert!((got - want).abs() <= 1e-5 * want.abs().max(1.0));
+            }
+            let mut out = vec![-1.0; S::LANES];
+            s.store_partial(&mut out[..n], b);
+            assert_eq!(&out[..n], &y[..n]);
+            assert!(out[n..].iter().all(|&v| v == -1.0));
+        }
+        for n in -126..=127 {
+            let mut out = vec![0.0; S::LANES];
+            s.store(&mut out, s.exp2_int(s.splat(n as f32)));
+            assert_eq!(out[S::LANES - 1], 2f32.powi(n));
+        }
+    }
+
+    #[test]
+    fn every_set_does_the_same_arithmetic() {
+        let x: Vec<f32> = (0..16).map(|i| (i as f32 - 7.3) * 1.25).collect();
+        let y: Vec<f32> = (0..16).map(|i| 3.5 - i as f32 * 0.75).collect();
+        for isa in Isa::available() {
+            check_all(isa, &x, &y);
+        }
+    }
+}
