@@ -1,1 +1,46 @@
-//! C and C++ source trees to documents.
+//! C and C++ projects to documents.
+//!
+//! [`collect_files`] walks source trees and writes one JSONL document per source file, in an order and with
+//! bytes that depend on nothing but the input:
+//!
+//! ```text
+//! {"text": "...", "project": "leveldb", "file": "db/builder.cc", "licence": "BSD-3-Clause"}
+//! ```
+//!
+//! A file that cannot become a document (binary, not UTF-8, too large, unreadable, ...) is reported with its
+//! cause in the [`FilesSummary`] and skipped; it never ends the run.
+//!
+//! ```
+//! use kiln_corpus::{FilesOptions, collect_files};
+//! use std::ops::ControlFlow;
+//!
+//! let folder = tempfile::tempdir().unwrap();
+//! let project = folder.path().join("hello");
+//! std::fs::create_dir(&project).unwrap();
+//! std::fs::write(project.join("main.cpp"), "int main() {}\n").unwrap();
+//!
+//! let options = FilesOptions::new([&project], folder.path().join("documents"));
+//! let summary = collect_files(&options, &mut |_| ControlFlow::Continue(())).unwrap();
+//! assert_eq!(summary.documents, 1);
+//! ```
+
+mod document;
+mod error;
+mod files;
+mod hold_out;
+mod licence;
+mod options;
+mod output;
+mod pattern;
+mod projects;
+mod summary;
+mod walk;
+
+pub use error::CorpusError;
+pub use files::{FilesProgress, collect_files};
+pub use options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, EXTENSIONS, FilesOptions};
+pub use output::COMPLETE_MARKER;
+pub use summary::{
+    FilesSummary, MAX_EXAMPLES, OutputFile, ProjectSummary, SkipCause, SkippedFile, SkippedFiles,
+    Split,
+};
