@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// A graph whose nodes have names, and its text form.
+#pragma once
+
+#include <iosfwd>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graphkit/digraph.hpp"
+
+namespace graphkit {
+
+/// A directed graph whose nodes are found by name.
+class NamedGraph {
+public:
+	NamedGraph() = default;
+
+	NodeId node(const std::string& name);
+	const std::string& name_of(NodeId node) const;
+	void connect(const std::string& source, const std::string& target, double weight = 1.0);
+
+	/// Returns the graph without the names.
+	const Digraph<double>& graph() const noexcept { return graph_; }
+
+	/// Returns the names of the given nodes, joined by a separator.
+	std::string names(const std::vector<NodeId>& nodes, std::string_view separator = " ") const;
+
+private:
+	Digraph<double> graph_;
+	std::vector<std::string> names_;
+	std::map<std::string, NodeId> ids_;
+};
+
+/// Returns the graph of a text with one `source target weight` line for each edge.
+NamedGraph parse_edges(std::string_view text);
+
+/// Writes the graph in the DOT language.
+std::ostream& operator<<(std::ostream& output, const NamedGraph& graph);
+
+}  // namespace graphkit
