@@ -1,0 +1,300 @@
+//! The `bpe` pre-tokenizer: cuts text into pieces, merges never cross a cut.
+//!
+//! Equal to matching [`PATTERN`] from left to right on every string, in linear time. Byte strings
+//! that are not UTF-8 are cut into stretches first: valid stretches are split as text, each
+//! maximal run of invalid bytes is one piece, so nothing is lost.
+
+use crate::classes::{BYTE_CLASS, Class, Classes};
+
+/// The split pattern as regex engines with possessive quantifiers read it.
+pub const PATTERN: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
+
+/// A part of a byte string: text or bytes that are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stretch<'a> {
+    Text(&'a str),
+    Raw(&'a [u8]),
+}
+
+/// Cuts `bytes` into valid UTF-8 and maximal runs of invalid bytes, in order, none empty.
+pub(crate) fn stretches(bytes: &[u8]) -> Stretches<'_> {
+    Stretches { rest: bytes, text: None }
+}
+
+pub(crate) struct Stretches<'a> {
+    rest: &'a [u8],
+    /// Text that was found behind a raw stretch and comes next.
+    text: Option<&'a str>,
+}
+
+impl<'a> Iterator for Stretches<'a> {
+    type Item = Stretch<'a>;
+
+    fn next(&mut self) -> Option<Stretch<'a>> {
+        if let Some(text) = self.text.take() {
+            return Some(Stretch::Text(text));
+        }
+        let whole = self.rest;
+        let mut raw = 0;
+        for chunk in whole.utf8_chunks() {
+            let valid = chunk.valid();
+            if !valid.is_empty() {
+                self.rest = &whole[raw + valid.len()..];
+                if raw == 0 {
+                    return Some(Stretch::Text(valid));
+                }
+                self.text = Some(valid);
+                return Some(Stretch::Raw(&whole[..raw]));
+            }
+            raw += chunk.invalid().len();
+        }
+        self.rest = &[];
+        (raw > 0).then_some(Stretch::Raw(&whole[..raw]))
+    }
+}
+
+/// The pieces of a byte string, in order; their concatenation is `bytes`.
+pub fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let splitter = Splitter::new();
+    stretches(bytes).flat_map(move |stretch| {
+        let (bytes, raw) = match stretch {
+            Stretch::Text(text) => (text.as_bytes(), false),
+            Stretch::Raw(bytes) => (bytes, true),
+        };
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            if start == bytes.len() {
+                return None;
+            }
+            let end = if raw { bytes.len() } else { splitter.piece_end(bytes, start) };
+            let piece = &bytes[start..end];
+            start = end;
+            Some(piece)
+        })
+    })
+}
+
+/// Cuts `bytes` into parts of about `target` bytes (at least 1) that can be split on their own.
+///
+/// A line break followed by an ASCII character that is not whitespace always ends a piece: of the
+/// pattern's alternatives only ` ?[^\s\p{L}\p{N}]++[\r\n]*` and `\s*[\r\n]` reach over a line break
+/// and both stop at such a character. Text without such a place stays whole.
+pub(crate) fn cut_at_lines(bytes: &[u8], target: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let skip = target.max(1).min(rest.len());
+        let end = rest[skip - 1..]
+            .windows(2)
+            .position(|pair| pair[0] == b'\n' && is_ascii_visible(pair[1]))
+            .map_or(rest.len(), |found| skip + found);
+        let (part, tail) = rest.split_at(end);
+        rest = tail;
+        Some(part)
+    })
+}
+
+fn is_ascii_visible(byte: u8) -> bool {
+    matches!(BYTE_CLASS[usize::from(byte)], Class::Letter | Class::Number | Class::Other)
+}
+
+/// The state that splitting needs: the class tables.
+#[derive(Clone, Copy)]
+pub(crate) struct Splitter {
+    classes: &'static Classes,
+}
+
+impl Splitter {
+    pub(crate) fn new() -> Splitter {
+        Splitter { classes: Classes::get() }
+    }
+
+    /// End of the piece that starts at `start < text.len()`. `text` is valid UTF-8 and `start`
+    /// a character boundary; then so is the result.
+    #[inline]
+    pub(crate) fn piece_end(self, text: &[u8], start: usize) -> usize {
+        let (class, next) = self.class_at(text, start);
+        match class {
+            Class::Letter => self.run_end(text, next, Class::Letter),
+            Class::Number => match self.class_after(text, next) {
+                Some((Class::Number, end)) => end,
+                _ => next,
+            },
+            Class::Other => {
+                if text[start] == b'\''
+                    && let Some(end) = contraction_end(text, start)
+                {
+                    return end;
+                }
+                match self.class_after(text, next) {
+                    Some((Class::Letter, end)) => self.run_end(text, end, Class::Letter),
+                    Some((Class::Other, end)) => self.symbols_end(text, end),
+                    _ => newlines_end(text, next),
+                }
+            }
+            Class::Space => match self.class_after(text, next) {
+                Some((Class::Letter, end)) => self.run_end(text, end, Class::Letter),
+                Some((Class::Other, end)) if text[start] == b' ' => self.symbols_end(text, end),
+                Some((Class::Space | Class::Newline, _)) => self.whitespace_end(text, start),
+                _ => next,
+            },
+            // `class_at` never returns `NonAscii`.
+            Class::Newline | Class::NonAscii => self.whitespace_end(text, start),
+        }
+    }
+
+    /// Class of the character at `at` and the position behind it.
+    #[inline]
+    fn class_at(self, text: &[u8], at: usize) -> (Class, usize) {
+        match BYTE_CLASS[usize::from(text[at])] {
+            Class::NonAscii => self.class_outside_ascii(text, at),
+            class => (class, at + 1),
+        }
+    }
+
+    #[inline]
+    fn class_after(self, text: &[u8], at: usize) -> Option<(Class, usize)> {
+        (at < text.len()).then(|| self.class_at(text, at))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn class_outside_ascii(self, text: &[u8], at: usize) -> (Class, usize) {
+        let (code_point, width) = decode(&text[at..]);
+        (self.classes.of(code_point), at + width)
+    }
+
+    /// End of the run of characters of `class` (not `Space`) from `at`.
+    #[inline]
+    fn run_end(self, text: &[u8], mut at: usize, class: Class) -> usize {
+        loop {
+            while at < text.len() && BYTE_CLASS[usize::from(text[at])] == class {
+                at += 1;
+            }
+            if at == text.len() || text[at] < 0x80 {
+                return at;
+            }
+            match self.class_outside_ascii(text, at) {
+                (found, next) if found == class => at = next,
+                _ => return at,
+            }
+        }
+    }
+
+    /// `[^\s\p{L}\p{N}]*[\r\n]*` from `at`.
+    #[inline]
+    fn symbols_end(self, text: &[u8], at: usize) -> usize {
+        newlines_end(text, self.run_end(text, at, Class::Other))
+    }
+
+    /// `\s*[\r\n]|\s+(?!\S)|\s+` from `start`, where whitespace begins.
+    ///
+    /// A piece ends behind the last line break of the run, so what is left of the run has none
+    /// and is cut at most twice more: the run is read a bounded number of times.
+    fn whitespace_end(self, text: &[u8], start: usize) -> usize {
+        let (mut at, mut last_start, mut newline_end) = (start, start, None);
+        while let Some((class @ (Class::Space | Class::Newline), next)) = self.class_after(text, at)
+        {
+            if class == Class::Newline {
+                newline_end = Some(next);
+            }
+            last_start = at;
+            at = next;
+        }
+        match newline_end {
+            Some(end) => end,
+            // The last blank goes with what follows, unless it is all there is.
+            None if at < text.len() && last_start > start => last_start,
+            None => at,
+        }
+    }
+}
+
+#[inline]
+fn newlines_end(text: &[u8], mut at: usize) -> usize {
+    while at < text.len() && matches!(text[at], b'\r' | b'\n') {
+        at += 1;
+    }
+    at
+}
+
+/// `'(?i:[sdmt]|ll|ve|re)` at `start`, where the apostrophe is. U+017F (ſ) folds to s.
+fn contraction_end(text: &[u8], start: usize) -> Option<usize> {
+    let first = text.get(start + 1)?.to_ascii_lowercase();
+    let second = text.get(start + 2).copied();
+    match (first, second.map(|byte| byte.to_ascii_lowercase())) {
+        (b's' | b'd' | b'm' | b't', _) => Some(start + 2),
+        (b'l', Some(b'l')) | (b'v' | b'r', Some(b'e')) => Some(start + 3),
+        (0xc5, _) if second == Some(0xbf) => Some(start + 3),
+        _ => None,
+    }
+}
+
+/// First code point of valid UTF-8 and its width in bytes.
+fn decode(text: &[u8]) -> (u32, usize) {
+    let tail = |index: usize| u32::from(text[index] & 0x3f);
+    let lead = u32::from(text[0]);
+    match lead {
+        0..0x80 => (lead, 1),
+        0x80..0xe0 => ((lead & 0x1f) << 6 | tail(1), 2),
+        0xe0..0xf0 => ((lead & 0x0f) << 12 | tail(1) << 6 | tail(2), 3),
+        _ => ((lead & 0x07) << 18 | tail(1) << 12 | tail(2) << 6 | tail(3), 4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(text: &str) -> Vec<&str> {
+        pieces(text.as_bytes()).map(|piece| std::str::from_utf8(piece).unwrap()).collect()
+    }
+
+    #[test]
+    fn code_keeps_one_blank_with_its_word() {
+        assert_eq!(
+            split("int main() {\n    return 0;\n}\n"),
+            ["int", " main", "()", " {\n", "   ", " return", " ", "0", ";\n", "}\n"]
+        );
+    }
+
+    #[test]
+    fn contractions_in_any_case() {
+        assert_eq!(split("I'M we'Ll it'ſ 'x"), ["I", "'M", " we", "'Ll", " it", "'ſ", " '", "x"]);
+    }
+
+    #[test]
+    fn whitespace_runs_end_behind_their_last_line_break() {
+        assert_eq!(split("a \n \t\n  b"), ["a", " \n \t\n", " ", " b"]);
+        assert_eq!(split("a   "), ["a", "   "]);
+        assert_eq!(split("\t\t1"), ["\t", "\t", "1"]);
+        assert_eq!(split("x \u{3000}é"), ["x", " ", "\u{3000}é"]);
+    }
+
+    #[test]
+    fn digits_in_pairs() {
+        assert_eq!(split("12345 ½x"), ["12", "34", "5", " ", "½", "x"]);
+    }
+
+    #[test]
+    fn invalid_bytes_are_pieces_of_their_own() {
+        let got: Vec<&[u8]> = pieces(b"ab\xff\xfe cd\xe2\x82").collect();
+        assert_eq!(got, [b"ab".as_slice(), b"\xff\xfe", b" cd", b"\xe2\x82"]);
+        assert_eq!(pieces(b"\xff").collect::<Vec<_>>(), [b"\xff"]);
+        assert_eq!(pieces(b"").count(), 0);
+    }
+
+    #[test]
+    fn parts_cut_at_lines_have_the_same_pieces() {
+        let text = "a\n\n  b;\nc {\r\n}\n\u{a0}d\nfoo\n".repeat(5);
+        for target in 1..text.len() + 2 {
+            let parts: Vec<&[u8]> = cut_at_lines(text.as_bytes(), target).collect();
+            assert_eq!(parts.concat(), text.as_bytes());
+            let got: Vec<&[u8]> = parts.iter().flat_map(|part| pieces(part)).collect();
+            assert_eq!(got, pieces(text.as_bytes()).collect::<Vec<_>>());
+        }
+        assert!(cut_at_lines(text.as_bytes(), 1).count() > 10);
+    }
+}
