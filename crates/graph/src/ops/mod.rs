@@ -1,0 +1,178 @@
+//! The closed set of ops. Each op's attributes, shape rule, derivative rule, FLOP count and builder stand together in one
+//! of the modules below.
+//!
+//! Notation: B rows, T positions, C width, H query heads, K key/value heads, D head size, V vocabulary; N is the number
+//! of rows when all axes but the last are taken as one.
+
+mod attention;
+mod cache;
+mod elementwise;
+mod embed;
+mod gate;
+mod linear;
+mod loss;
+mod norm;
+mod optimizer;
+mod rope;
+mod structure;
+
+pub use attention::{Attention, AttentionGrad};
+pub use cache::{AttentionCached, CacheWrite, SelectTime, ShiftTimeCached};
+pub use elementwise::{
+    Accumulate, Add, Blend, BlendGrad, DotAt, Mul, ReluSquared, ReluSquaredGrad, Scale,
+    ScaleByScalar, Sigmoid, SigmoidGrad, Sub, Sum, SwiGlu, SwiGluGrad, Tanh, TanhGrad,
+};
+pub use embed::{Embed, EmbedGrad};
+pub use gate::{GatedAdd, GatedAddGrad};
+pub use linear::{Epilogue, Linear, LinearGradInput, LinearGradWeight};
+pub use loss::{LinearCrossEntropy, LinearCrossEntropyGrad, Logits, Reduction};
+pub use norm::{RmsNorm, RmsNormGrad};
+pub use optimizer::{
+    AdamWStep, CautiousDecayStep, HeadAxis, MuonMomentum, MuonNormalize, MuonOrthogonalize,
+    Orthogonalization, SCHEDULE_LEN, Schedule,
+};
+pub use rope::{Rope, RopeNorm, RopeNormGrad};
+pub use structure::{
+    Constant, Expand, InputValue, PadLast, Reshape, ShiftTime, SliceLast, SliceLeading,
+    VariableValue,
+};
+
+use crate::{Backward, DType, GraphError, Node, TensorType};
+
+/// Outcome of a shape rule; an error is the reason, to which the graph adds the op and its inputs.
+pub type Inferred = Result<Vec<TensorType>, String>;
+
+/// What is known of an op apart from how to compute it.
+pub trait Rule {
+    /// Number of inputs, optional ones not counted.
+    fn arity(&self) -> usize;
+
+    /// Output types from input types.
+    ///
+    /// # Errors
+    /// The reason why the op cannot take such inputs.
+    fn infer(&self, inputs: &[TensorType]) -> Inferred;
+
+    /// Appends the nodes of the gradient, given that of the outputs.
+    ///
+    /// # Errors
+    /// When the op has no derivative.
+    fn derive(&self, node: &Node, backward: &mut Backward<'_>) -> Result<(), GraphError>;
+
+    /// Floating-point operations, 2 per multiply-add of a product.
+    fn flops(&self, _inputs: &[TensorType]) -> u64 {
+        0
+    }
+
+    /// Pairs (output, input) that may share one buffer when nobody else needs the input afterwards.
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[]
+    }
+
+    /// The output onto which an optional accumulator is added: input `arity()`, itself scaled by the one-element input
+    /// `arity() + 1` where there is one.
+    fn accumulates(&self) -> Option<usize> {
+        None
+    }
+}
+
+macro_rules! ops {
+    ($($name:ident),* $(,)?) => {
+        /// An op with its attributes.
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs)]
+        pub enum Op { $($name($name)),* }
+
+        impl Op {
+            fn rule(&self) -> &dyn Rule {
+                match self { $(Op::$name(op) => op),* }
+            }
+
+            /// The op's name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Op::$name(_) => stringify!($name)),* }
+            }
+        }
+
+        $(impl From<$name> for Op {
+            fn from(op: $name) -> Op {
+                Op::$name(op)
+            }
+        })*
+    };
+}
+
+ops! {
+    // Leaves and structure.
+    VariableValue, InputValue, Constant, Reshape, SliceLeading, SliceLast, PadLast, ShiftTime, Expand,
+    // Elementwise and sums.
+    Add, Sub, Mul, Scale, ScaleByScalar, DotAt, Sum, Accumulate, Blend, BlendGrad,
+    Sigmoid, SigmoidGrad, Tanh, TanhGrad, ReluSquared, ReluSquaredGrad, SwiGlu, SwiGluGrad,
+    GatedAdd, GatedAddGrad,
+    // Products.
+    Linear, LinearGradInput, LinearGradWeight,
+    // The rest of a transformer.
+    Embed, EmbedGrad, RmsNorm, RmsNormGrad, Rope, RopeNorm, RopeNormGrad, Attention, AttentionGrad,
+    LinearCrossEntropy, LinearCrossEntropyGrad, Logits,
+    // Generation.
+    CacheWrite, AttentionCached, ShiftTimeCached, SelectTime,
+    // Optimizers.
+    AdamWStep, MuonMomentum, MuonOrthogonalize, MuonNormalize, CautiousDecayStep,
+}
+
+impl Rule for Op {
+    fn arity(&self) -> usize {
+        self.rule().arity()
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Inferred {
+        let (least, optional) = (self.arity(), if self.accumulates().is_some() { 2 } else { 0 });
+        if inputs.len() < least || inputs.len() > least + optional {
+            return Err(format!("takes {least} inputs, not {}", inputs.len()));
+        }
+        let outputs = self.rule().infer(&inputs[..least])?;
+        if let Some(output) = self.accumulates() {
+            let expected = [outputs[output], TensorType::f32(&[1])];
+            for (found, wanted) in inputs[least..].iter().zip(expected) {
+                ensure(*found == wanted, || format!("accumulates with {wanted}, not {found}"))?;
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn derive(&self, node: &Node, backward: &mut Backward<'_>) -> Result<(), GraphError> {
+        self.rule().derive(node, backward)
+    }
+
+    fn flops(&self, inputs: &[TensorType]) -> u64 {
+        self.rule().flops(inputs)
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        self.rule().in_place()
+    }
+
+    fn accumulates(&self) -> Option<usize> {
+        self.rule().accumulates()
+    }
+}
+
+/// `Err(reason())` unless `holds`.
+fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(reason()) }
+}
+
+/// All inputs f32.
+fn all_f32(inputs: &[TensorType]) -> Result<(), String> {
+    ensure(inputs.iter().all(|t| t.dtype() == DType::F32), || "all inputs must be f32".into())
+}
+
+/// All inputs of one type.
+fn same_type(inputs: &[TensorType]) -> Result<(), String> {
+    ensure(inputs.windows(2).all(|w| w[0] == w[1]), || "the inputs' types must be equal".into())
+}
+
+/// An op without derivative.
+fn no_derivative(op: &'static str) -> Result<(), GraphError> {
+    Err(GraphError::NotDifferentiable { op })
+}

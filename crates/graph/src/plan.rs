@@ -1,0 +1,368 @@
+//! The plan of a graph: an order of execution, and a place in memory for every value. Made once per graph, it fixes the
+//! peak of memory before anything runs.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::arena::{Lifetime, assign};
+use crate::{Graph, GraphError, NodeId, Op, Rule, TensorType, ValueId};
+
+/// Where a value lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In the working memory, at this offset in bytes.
+    Arena(usize),
+    /// In a variable (its number among the graph's), at this offset in bytes.
+    Variable(usize, usize),
+    /// In an input (its number among the graph's), at this offset in bytes.
+    Input(usize, usize),
+}
+
+impl Place {
+    fn advance(self, bytes: usize) -> Place {
+        match self {
+            Place::Arena(o) => Place::Arena(o + bytes),
+            Place::Variable(i, o) => Place::Variable(i, o + bytes),
+            Place::Input(i, o) => Place::Input(i, o + bytes),
+        }
+    }
+}
+
+/// One op to execute, with the places of what it reads and writes. An output whose place equals an input's is to be
+/// computed in place.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What to compute; none: copy the only input to the only output.
+    pub op: Option<Op>,
+    /// Inputs.
+    pub inputs: Vec<(Place, TensorType)>,
+    /// Outputs.
+    pub outputs: Vec<(Place, TensorType)>,
+    /// Working memory of the op: offset in the arena and size in bytes.
+    pub scratch: (usize, usize),
+}
+
+/// Bytes of working memory that an executor needs for an op, by the types of its inputs.
+pub type ScratchSize<'a> = &'a dyn Fn(&Op, &[TensorType]) -> usize;
+
+/// An order of execution with a place for every value.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    steps: Vec<Step>,
+    arena_bytes: usize,
+    variables: Vec<(String, TensorType)>,
+    inputs: Vec<(String, TensorType)>,
+    outputs: Vec<(String, Place, TensorType)>,
+}
+
+impl Plan {
+    /// Plans a graph for an executor whose ops need `scratch` bytes of working memory.
+    ///
+    /// # Errors
+    /// None today; callers need not change when planning learns to refuse.
+    pub fn new(graph: &Graph, scratch: ScratchSize<'_>) -> Result<Plan, GraphError> {
+        Ok(Planner::new(graph).plan(scratch))
+    }
+
+    /// Steps in order of execution.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Size of the working memory.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena_bytes
+    }
+
+    /// Names and types of the variables, in order of declaration.
+    pub fn variables(&self) -> &[(String, TensorType)] {
+        &self.variables
+    }
+
+    /// Names and types of the inputs, in order of declaration.
+    pub fn inputs(&self) -> &[(String, TensorType)] {
+        &self.inputs
+    }
+
+    /// Names, places and types of the outputs, in order of declaration.
+    pub fn outputs(&self) -> &[(String, Place, TensorType)] {
+        &self.outputs
+    }
+}
+
+/// For each node, whether an output or a variable's new value needs it.
+pub(crate) fn live_nodes(graph: &Graph) -> Vec<bool> {
+    let mut live = vec![false; graph.nodes().len()];
+    let updates = graph.variables().iter().filter_map(|v| v.update);
+    let mut stack: Vec<ValueId> = graph.outputs().iter().map(|(_, v)| *v).chain(updates).collect();
+    while let Some(value) = stack.pop() {
+        let node = graph.producer_id(value);
+        if !std::mem::replace(&mut live[node.index()], true) {
+            stack.extend(&graph.nodes()[node.index()].inputs);
+        }
+    }
+    live
+}
+
+/// Whether a node computes anything, as opposed to naming or viewing a value.
+fn computes(op: &Op) -> bool {
+    !matches!(op, Op::VariableValue(_) | Op::InputValue(_) | Op::Reshape(_) | Op::SliceLeading(_))
+}
+
+/// Live nodes that compute, each after those it reads from, else in order of creation.
+fn schedule(graph: &Graph) -> Vec<NodeId> {
+    let live = live_nodes(graph);
+    let count = graph.nodes().len();
+    let mut users: Vec<Vec<usize>> = vec![Vec::new(); count];
+    let mut waits = vec![0usize; count];
+    for (i, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
+        for &input in &node.inputs {
+            users[graph.producer_id(input).index()].push(i);
+            waits[i] += 1;
+        }
+    }
+    let mut ready: BinaryHeap<Reverse<usize>> =
+        (0..count).filter(|&i| live[i] && waits[i] == 0).map(Reverse).collect();
+    let mut order = Vec::new();
+    while let Some(Reverse(i)) = ready.pop() {
+        order.push(NodeId(i as u32));
+        for &user in &users[i] {
+            waits[user] -= 1;
+            if waits[user] == 0 {
+                ready.push(Reverse(user));
+            }
+        }
+    }
+    order.retain(|id| computes(&graph.nodes()[id.index()].op));
+    order
+}
+
+/// Where a buffer of the arena begins and ends its life.
+#[derive(Clone, Copy)]
+struct Buffer {
+    first: usize,
+    last: usize,
+    bytes: usize,
+}
+
+/// What a value without a place of its own in the arena is.
+#[derive(Clone, Copy, PartialEq)]
+enum Home {
+    Nowhere,
+    Buffer(usize),
+    Variable(usize),
+    Input(usize),
+}
+
+struct Planner<'g> {
+    graph: &'g Graph,
+    order: Vec<NodeId>,
+    /// For each value, the value that owns its memory and the offset in it in bytes.
+    root: Vec<(ValueId, usize)>,
+    /// For each root, the last step that reads it; `usize::MAX` when it is needed after the run.
+    last_use: Vec<usize>,
+    home: Vec<Home>,
+    buffers: Vec<Buffer>,
+    /// Variables whose new value is copied into them at the end.
+    copies: Vec<(usize, ValueId)>,
+}
+
+impl<'g> Planner<'g> {
+    fn new(graph: &'g Graph) -> Self {
+        let order = schedule(graph);
+        let mut planner = Planner {
+            root: roots(graph),
+            last_use: vec![0; graph.value_count()],
+            home: vec![Home::Nowhere; graph.value_count()],
+            buffers: Vec::new(),
+            copies: Vec::new(),
+            order,
+            graph,
+        };
+        for (i, variable) in graph.variables().iter().enumerate() {
+            planner.home[variable.value.index()] = Home::Variable(i);
+        }
+        for (i, input) in graph.inputs().iter().enumerate() {
+            planner.home[input.value.index()] = Home::Input(i);
+        }
+        planner
+    }
+
+    fn node(&self, at: usize) -> &'g crate::Node {
+        &self.graph.nodes()[self.order[at].index()]
+    }
+
+    fn root_of(&self, value: ValueId) -> ValueId {
+        self.root[value.index()].0
+    }
+
+    fn plan(mut self, scratch: ScratchSize<'_>) -> Plan {
+        for at in 0..self.order.len() {
+            for &input in &self.node(at).inputs {
+                let root = self.root_of(input);
+                self.last_use[root.index()] = at;
+            }
+        }
+        for (_, value) in self.graph.outputs() {
+            let root = self.root_of(*value);
+            self.last_use[root.index()] = usize::MAX;
+        }
+        self.place_updates();
+        for at in 0..self.order.len() {
+            self.place_outputs(at);
+        }
+        self.finish(scratch)
+    }
+
+    /// Decides which new values of variables are computed right where the variable lies: those of a node after every
+    /// other reader of the old value.
+    fn place_updates(&mut self) {
+        let mut position = vec![usize::MAX; self.graph.nodes().len()];
+        self.order.iter().enumerate().for_each(|(at, id)| position[id.index()] = at);
+        for (i, variable) in self.graph.variables().iter().enumerate() {
+            let Some(update) = variable.update else { continue };
+            let root = self.root_of(update);
+            let at = position[self.graph.producer_id(root).index()];
+            let whole = root == update && self.home[root.index()] == Home::Nowhere;
+            let named =
+                self.graph.outputs().iter().any(|(_, v)| self.root_of(*v) == variable.value);
+            if whole && !named && self.may_overwrite(variable.value, update, at) {
+                self.home[update.index()] = Home::Variable(i);
+            } else {
+                self.last_use[root.index()] = usize::MAX;
+                self.copies.push((i, update));
+            }
+        }
+    }
+
+    fn may_overwrite(&self, variable: ValueId, update: ValueId, at: usize) -> bool {
+        let readers = (0..self.order.len())
+            .filter(|&step| self.node(step).inputs.iter().any(|&v| self.root_of(v) == variable));
+        readers.into_iter().all(|step| {
+            step < at
+                || (step == at && self.in_place_input(step, update).is_some_and(|v| v == variable))
+        })
+    }
+
+    /// The input that the op at a step may overwrite with `output`, provided that it reads it only there.
+    fn in_place_input(&self, at: usize, output: ValueId) -> Option<ValueId> {
+        let node = self.node(at);
+        node.op.in_place().iter().find_map(|&(o, i)| {
+            let input = *node.inputs.get(i).filter(|_| node.outputs[o] == output)?;
+            let reads =
+                node.inputs.iter().filter(|&&v| self.root_of(v) == self.root_of(input)).count();
+            (reads == 1 && self.root_of(input) == input).then_some(input)
+        })
+    }
+
+    fn place_outputs(&mut self, at: usize) {
+        let node = self.node(at);
+        let mut taken: Vec<usize> = Vec::new();
+        for (o, &output) in node.outputs.iter().enumerate() {
+            if self.home[output.index()] != Home::Nowhere {
+                continue;
+            }
+            let bytes = self.graph.tensor_type(output).bytes();
+            let last = self.last_use[output.index()].max(at);
+            let reusable = node.op.in_place().iter().filter(|(out, _)| *out == o);
+            let reused = reusable.filter_map(|&(_, i)| node.inputs.get(i)).find_map(|&input| {
+                self.reusable_buffer(at, node, input, bytes).filter(|b| !taken.contains(b))
+            });
+            let buffer = reused.unwrap_or_else(|| {
+                self.buffers.push(Buffer { first: at, last, bytes });
+                self.buffers.len() - 1
+            });
+            self.buffers[buffer].last = last;
+            self.home[output.index()] = Home::Buffer(buffer);
+            taken.push(buffer);
+        }
+    }
+
+    /// The buffer of an input that nobody needs after this step.
+    fn reusable_buffer(
+        &self,
+        at: usize,
+        node: &crate::Node,
+        input: ValueId,
+        bytes: usize,
+    ) -> Option<usize> {
+        let (root, _) = self.root[input.index()];
+        let Home::Buffer(buffer) = self.home[root.index()] else { return None };
+        let reads = node.inputs.iter().filter(|&&v| self.root_of(v) == root).count();
+        let free = self.buffers[buffer].last == at && self.buffers[buffer].bytes == bytes;
+        let whole = self.graph.tensor_type(input).bytes() == bytes;
+        (free && whole && reads == 1).then_some(buffer)
+    }
+
+    fn finish(mut self, scratch: ScratchSize<'_>) -> Plan {
+        let graph = self.graph;
+        let end = self.order.len();
+        let values = self.buffers.len();
+        for at in 0..end {
+            let node = self.node(at);
+            let bytes = scratch(&node.op, &graph.input_types(node));
+            self.buffers.push(Buffer { first: at, last: at, bytes });
+        }
+        let lifetimes: Vec<Lifetime> = self
+            .buffers
+            .iter()
+            .map(|b| Lifetime { first: b.first, last: b.last.min(end), bytes: b.bytes })
+            .collect();
+        let (offsets, arena_bytes) = assign(&lifetimes);
+        let place = |value: ValueId| {
+            let (root, offset) = self.root[value.index()];
+            let base = match self.home[root.index()] {
+                Home::Buffer(b) => Place::Arena(offsets[b]),
+                Home::Variable(i) => Place::Variable(i, 0),
+                Home::Input(i) => Place::Input(i, 0),
+                Home::Nowhere => unreachable!("every scheduled value has a home"),
+            };
+            (base.advance(offset), graph.tensor_type(value))
+        };
+        let mut steps: Vec<Step> = (0..end)
+            .map(|at| Step {
+                op: Some(self.node(at).op.clone()),
+                inputs: self.node(at).inputs.iter().map(|&v| place(v)).collect(),
+                outputs: self.node(at).outputs.iter().map(|&v| place(v)).collect(),
+                scratch: (offsets[values + at], self.buffers[values + at].bytes),
+            })
+            .collect();
+        steps.extend(self.copies.iter().map(|&(i, value)| Step {
+            op: None,
+            inputs: vec![place(value)],
+            outputs: vec![(Place::Variable(i, 0), graph.tensor_type(value))],
+            scratch: (0, 0),
+        }));
+        let named = |name: &String, value| (name.clone(), graph.tensor_type(value));
+        Plan {
+            steps,
+            arena_bytes,
+            variables: graph.variables().iter().map(|v| named(&v.name, v.value)).collect(),
+            inputs: graph.inputs().iter().map(|v| named(&v.name, v.value)).collect(),
+            outputs: graph
+                .outputs()
+                .iter()
+                .map(|(name, v)| (name.clone(), place(*v).0, place(*v).1))
+                .collect(),
+        }
+    }
+}
+
+/// For each value, the value that owns its memory and the offset in it: views are looked through.
+fn roots(graph: &Graph) -> Vec<(ValueId, usize)> {
+    let mut root: Vec<(ValueId, usize)> =
+        (0..graph.value_count()).map(|i| (ValueId(i as u32), 0)).collect();
+    for node in graph.nodes() {
+        let shift = match &node.op {
+            Op::Reshape(_) => 0,
+            Op::SliceLeading(slice) => {
+                let ty = graph.tensor_type(node.inputs[0]);
+                slice.start * (ty.bytes() / ty.shape().dims()[0].max(1))
+            }
+            _ => continue,
+        };
+        let (base, offset) = root[node.inputs[0].index()];
+        root[node.outputs[0].index()] = (base, offset + shift);
+    }
+    root
+}
