@@ -5,26 +5,6 @@
 
 namespace exprcalc {
 
-/// Returns the sum of two expressions.
-ExprPtr operator+(ExprPtr left, ExprPtr right) {
-    return make_expr(Binary{'+', std::move(left), std::move(right)});
-}
-
-/// Returns the difference of two expressions.
-ExprPtr operator-(ExprPtr left, ExprPtr right) {
-    return make_expr(Binary{'-', std::move(left), std::move(right)});
-}
-
-/// Returns the product of two expressions.
-ExprPtr operator*(ExprPtr left, ExprPtr right) {
-    return make_expr(Binary{'*', std::move(left), std::move(right)});
-}
-
-/// Returns the quotient of two expressions.
-ExprPtr operator/(ExprPtr left, ExprPtr right) {
-    return make_expr(Binary{'/', std::move(left), std::move(right)});
-}
-
 /// Returns the text of a call, such as `max(x, 1)`.
 static std::string describe(const Call& call) {
     std::string text = call.name + "(";

@@ -6,10 +6,10 @@
 #include "exprcalc/evaluator.h"
 
 namespace exprcalc {
-
 namespace {
 
-typedef double (*Function)(const std::vector<double>& arguments);
+typedef const std::vector<double>& Arguments;
+typedef double (*Function)(Arguments arguments);
 
 /// A built-in function and the number of arguments that it takes.
 struct Builtin {
@@ -20,7 +20,7 @@ struct Builtin {
 
 /// Defines an entry of the table for a function of one argument.
 #define UNARY_BUILTIN(name) \
-    Builtin { #name, 1, [](const std::vector<double>& arguments) { return std::name(arguments[0]); } }
+    Builtin { #name, 1, [](Arguments arguments) { return std::name(arguments[0]); } }
 
 const std::array<Builtin, 7> kBuiltins = {
     UNARY_BUILTIN(sin),
@@ -28,10 +28,10 @@ const std::array<Builtin, 7> kBuiltins = {
     UNARY_BUILTIN(exp),
     UNARY_BUILTIN(log),
     UNARY_BUILTIN(sqrt),
-    Builtin{"min", 2, [](const std::vector<double>& arguments) {
+    Builtin{"min", 2, [](Arguments arguments) {
                 return std::min(arguments[0], arguments[1]);
             }},
-    Builtin{"max", 2, [](const std::vector<double>& arguments) {
+    Builtin{"max", 2, [](Arguments arguments) {
                 return std::max(arguments[0], arguments[1]);
             }},
 };

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "exprcalc/lexer.h"
 
-#include <algorithm>
 #include <cctype>
 
 namespace exprcalc {
-
 namespace {
 
 /// Returns true when the character is part of a number.
@@ -21,9 +19,10 @@ bool is_name_character(char character) noexcept {
 /// Returns the first position at or after `start` whose character fails the predicate.
 template <typename Predicate>
 std::size_t skip_while(std::string_view source, std::size_t start, Predicate predicate) {
-    const auto first = source.begin() + static_cast<std::ptrdiff_t>(start);
-    const auto last = std::find_if_not(first, source.end(), predicate);
-    return static_cast<std::size_t>(last - source.begin());
+    while (start < source.size() && predicate(source[start])) {
+        ++start;
+    }
+    return start;
 }
 
 }  // namespace
@@ -78,7 +77,7 @@ Token TokenStream::take() {
 
 /// Takes the next token when it is the given symbol, and returns whether it was.
 bool TokenStream::accept(char symbol) {
-    if (!peek().is(symbol)) {
+    if (!peek().is_one_of({&symbol, 1})) {
         return false;
     }
     take();

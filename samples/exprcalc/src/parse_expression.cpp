@@ -2,24 +2,17 @@
 #include "exprcalc/parser.h"
 
 namespace exprcalc {
-
 namespace grammar {
 
 /// Parses a sum: terms joined by `+` and `-`, from left to right.
 ExprPtr parse_expression(TokenStream& tokens, int depth) {
-    if (depth > kMaxDepth) {
-        throw SyntaxError("expression is nested too deeply", tokens.peek().position);
-    }
     ExprPtr left = parse_term(tokens, depth + 1);
-    while (true) {
-        if (tokens.accept('+')) {
-            left = std::move(left) + parse_term(tokens, depth + 1);
-        } else if (tokens.accept('-')) {
-            left = std::move(left) - parse_term(tokens, depth + 1);
-        } else {
-            return left;
-        }
+    while (tokens.peek().is_one_of("+-")) {
+        const char symbol = tokens.take().text[0];
+        ExprPtr right = parse_term(tokens, depth + 1);
+        left = make_expr(Binary{symbol, std::move(left), std::move(right)});
     }
+    return left;
 }
 
 }  // namespace grammar

@@ -40,7 +40,7 @@ static ExprPtr parse_primary(TokenStream& tokens, int depth) {
         }
         return make_expr(Variable{token.text});
     }
-    if (token.is('(')) {
+    if (token.is_one_of("(")) {
         ExprPtr inner = parse_expression(tokens, depth + 1);
         tokens.expect(')');
         return inner;

@@ -6,17 +6,12 @@ namespace exprcalc::grammar {
 /// Parses a product: factors joined by `*`, `/` and `%`, from left to right.
 ExprPtr parse_term(TokenStream& tokens, int depth) {
     ExprPtr left = parse_factor(tokens, depth + 1);
-    while (true) {
-        if (tokens.accept('*')) {
-            left = std::move(left) * parse_factor(tokens, depth + 1);
-        } else if (tokens.accept('/')) {
-            left = std::move(left) / parse_factor(tokens, depth + 1);
-        } else if (tokens.accept('%')) {
-            left = make_expr(Binary{'%', std::move(left), parse_factor(tokens, depth + 1)});
-        } else {
-            return left;
-        }
+    while (tokens.peek().is_one_of("*/%")) {
+        const char symbol = tokens.take().text[0];
+        ExprPtr right = parse_factor(tokens, depth + 1);
+        left = make_expr(Binary{symbol, std::move(left), std::move(right)});
     }
+    return left;
 }
 
 }  // namespace exprcalc::grammar

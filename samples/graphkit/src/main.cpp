@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Checks of the graphkit project. Exits 0 when all of them hold.
 #include <iostream>
-#include <sstream>
 
 #include "graphkit/components.hpp"
 #include "graphkit/named_graph.hpp"
@@ -38,7 +37,6 @@ void check_traversal() {
 	const graphkit::NodeId start = graph.node("a");
 	CHECK(graph.names(graphkit::depth_first_order(graph.graph(), start)) == "a b d e c");
 	CHECK(graph.names(graphkit::breadth_first_order(graph.graph(), start)) == "a b c d e");
-	CHECK(graph.names(graphkit::post_order(graph.graph())) == "e d b c a");
 }
 
 /// Checks that a topological order exists exactly when there is no cycle.
@@ -70,15 +68,11 @@ void check_components() {
 	CHECK(components.size() == 2);
 	CHECK(graph.names(components[0]) == "d e");
 	CHECK(graph.names(components[1]) == "a b c");
-	const auto reversed = graphkit::strong_components(graph.graph().reversed());
-	CHECK(graph.names(reversed[0]) == "a b c");
 }
 
-/// Checks the text form of a graph.
+/// Checks that edges are read from text, and that malformed lines are named.
 void check_text() {
-	std::ostringstream output;
-	output << graphkit::parse_edges("a b 2.5\n");
-	CHECK(output.str() == "digraph {\n    \"a\" -> \"b\" [label=2.5];\n}\n");
+	CHECK(graphkit::parse_edges("a b 2.5\nb a\n").graph().edges_from(0)[0].weight == 2.5);
 	CHECK(describe([] { graphkit::parse_edges("a b\nc\n"); }) == "malformed edge in line 2");
 }
 

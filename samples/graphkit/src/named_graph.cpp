@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "graphkit/named_graph.hpp"
 
-#include <ostream>
 #include <sstream>
 
 namespace graphkit {
-
-/// Returns a name in quotation marks.
-static std::string describe(const std::string& name) {
-	return '"' + name + '"';
-}
 
 /// Returns the node with a name, and adds it when there is none.
 NodeId NamedGraph::node(const std::string& name) {
@@ -19,11 +13,6 @@ NodeId NamedGraph::node(const std::string& name) {
 		graph_.add_node();
 	}
 	return position->second;
-}
-
-/// Returns the name of a node.
-const std::string& NamedGraph::name_of(NodeId node) const {
-	return names_.at(node);
 }
 
 /// Adds an edge between two nodes, and the nodes where they are missing.
@@ -40,7 +29,7 @@ std::string NamedGraph::names(const std::vector<NodeId>& nodes, std::string_view
 		if (!text.empty()) {
 			text += separator;
 		}
-		text += name_of(node);
+		text += names_.at(node);
 	}
 	return text;
 }
@@ -64,18 +53,6 @@ NamedGraph parse_edges(std::string_view text) {
 		graph.connect(source, target, weight);
 	}
 	return graph;
-}
-
-/// Writes the graph in the DOT language.
-std::ostream& operator<<(std::ostream& output, const NamedGraph& graph) {
-	output << "digraph {\n";
-	for (NodeId node = 0; node < graph.graph().node_count(); ++node) {
-		for (const auto& edge : graph.graph().edges_from(node)) {
-			output << "    " << describe(graph.name_of(node)) << " -> ";
-			output << describe(graph.name_of(edge.target)) << " [label=" << edge.weight << "];\n";
-		}
-	}
-	return output << "}\n";
 }
 
 }  // namespace graphkit

@@ -37,13 +37,13 @@ void check_values() {
     CHECK(value["sizes"][std::size_t{1}].as<double>() == 2.5);
     CHECK(value.find("missing") == nullptr);
     CHECK(value == jsonlite::parse(R"({"sizes": [1, 2.5], "name": "kiln"})"));
-    CHECK(value != jsonlite::parse(R"({"sizes": [1, 2.5], "name": "oven"})"));
+    CHECK(!(value == jsonlite::parse(R"({"sizes": [1, 2.5], "name": "oven"})")));
 }
 
 /// Checks that text survives reading and writing.
 void check_round_trips() {
     for (const char* text : {"null", "[]", "{}", "-0.5", "[true,false,[1,1e+20]]",
-                             R"({"a":{"b":[{}]},"c":"tab\tquote\"slash\\"})"}) {
+                             R"({"a":{"b":[{}]},"c":"tab\u0009quote\"slash\\"})"}) {
         CHECK(jsonlite::to_string(jsonlite::parse(text)) == text);
     }
     CHECK(jsonlite::to_string(jsonlite::parse("[1,{\"a\":2}]"), 2) ==

@@ -5,7 +5,6 @@
 #include "jsonlite/json.h"
 
 namespace jsonlite {
-
 namespace {
 
 /// The deepest nesting that the parser accepts.
@@ -164,11 +163,9 @@ private:
         if (accept_word("null")) {
             return nullptr;
         }
-        if (accept_word("true")) {
-            return true;
-        }
-        if (accept_word("false")) {
-            return false;
+        const bool is_true = accept_word("true");
+        if (is_true || accept_word("false")) {
+            return is_true;
         }
         return parse_number();
     }

@@ -5,13 +5,6 @@
 
 namespace jsonlite {
 
-/// Returns the position of the member with a key, or the end when there is none.
-template <typename Members>
-static auto find_member(Members& members, std::string_view key) {
-    const auto has_key = [key](const Member& member) { return member.key == key; };
-    return std::find_if(members.begin(), members.end(), has_key);
-}
-
 /// Creates a null value.
 Value::Value(std::nullptr_t) noexcept : data_(nullptr) {}
 
@@ -65,16 +58,16 @@ const Value* Value::find(std::string_view key) const noexcept {
     if (object == nullptr) {
         return nullptr;
     }
-    const auto found = find_member(*object, key);
+    const auto has_key = [key](const Member& member) { return member.key == key; };
+    const auto found = std::find_if(object->begin(), object->end(), has_key);
     return found == object->end() ? nullptr : &found->value;
 }
 
 /// Returns the member with a key, and adds it when there is none.
 Value& Value::operator[](std::string_view key) {
     Object& object = become<Object>();
-    const auto found = find_member(object, key);
-    if (found != object.end()) {
-        return found->value;
+    if (const Value* found = find(key)) {
+        return const_cast<Value&>(*found);
     }
     object.push_back({std::string(key), Value()});
     return object.back().value;

@@ -48,17 +48,13 @@ void write(Writer& writer, double number) {
     writer.text += buffer;
 }
 
-/// Writes a string with quotation marks and escapes, so `é` stays and a tab becomes `\t`.
+/// Writes a string with quotation marks and escapes; `é` and its like stay as they are.
 void write(Writer& writer, const std::string& string) {
     writer.text += '"';
     for (const char character : string) {
         if (character == '"' || character == '\\') {
             writer.text += '\\';
             writer.text += character;
-        } else if (character == '\n') {
-            writer.text += "\\n";
-        } else if (character == '\t') {
-            writer.text += "\\t";
         } else if (static_cast<unsigned char>(character) < 0x20) {
             append(writer.text, character);
         } else {

@@ -28,10 +28,8 @@ bool close(double left, double right) {
 /// Returns true when two matrices differ by rounding alone.
 bool close(const Matrix<double>& left, const Matrix<double>& right) {
     const Matrix<double> difference = left - right;
-    const auto& elements = difference.elements();
-    return std::all_of(elements.begin(), elements.end(), [](double element) {
-        return close(element, 0.0);
-    });
+    const auto is_zero = [](double element) { return close(element, 0.0); };
+    return std::all_of(difference.elements().begin(), difference.elements().end(), is_zero);
 }
 
 /// Checks the arithmetic of matrices.
@@ -40,7 +38,7 @@ void check_arithmetic() {
     const Matrix<int> b{{0, 1}, {1, 0}};
     CHECK((a + b == Matrix<int>{{1, 3}, {4, 4}}));
     CHECK((a * b == Matrix<int>{{2, 1}, {4, 3}}));
-    CHECK((2 * a - a == a));
+    CHECK((a + a - a == a));
     CHECK((a.transposed() == Matrix<int>{{1, 3}, {2, 4}}));
     CHECK(a * Matrix<int>::identity(2) == a);
 }
@@ -64,19 +62,17 @@ void check_linear_systems() {
 void check_statistics() {
     const matrixlab::Samples samples{2.0, 4.0, 4.0, 6.0};
     CHECK(close(matrixlab::mean(samples), 4.0));
-    CHECK(close(matrixlab::variance(samples), 8.0 / 3.0));
-    CHECK(close(matrixlab::quantile({3.0, 1.0, 2.0}), 2.0));
-    CHECK(close(matrixlab::v1::quantile({0.0, 10.0}, 0.25), 2.5));
+    CHECK(close(matrixlab::v1::variance(samples), 8.0 / 3.0));
     const auto line = matrixlab::fit_polynomial({0.0, 1.0, 2.0}, {1.0, 3.0, 5.0});
     CHECK(close(line[0], 1.0) && close(line[1], 2.0));
-    const auto shared = matrixlab::covariance(Matrix<double>{{1.0, 2.0}, {2.0, 4.0}, {3.0, 6.0}});
-    CHECK(close(shared, {{1.0, 2.0}, {2.0, 4.0}}));
+    CHECK(close(matrixlab::covariance({1.0, 2.0, 3.0}, {2.0, 4.0, 6.0}), 2.0));
 }
 
 /// Checks that columns are aligned.
 void check_text() {
     CHECK(matrixlab::to_text(1.0 / 3.0) == "0.333");
-    CHECK(matrixlab::to_text(Matrix<double>{{1.0, -2.0}, {10.0, 0.5}}, 1) == " 1.0  -2.0\n10.0   0.5\n");
+    const Matrix<double> matrix{{1.0, -2.0}, {10.0, 0.5}};
+    CHECK(matrixlab::to_text(matrix, 1) == " 1.0  -2.0\n10.0   0.5\n");
 }
 
 }  // namespace

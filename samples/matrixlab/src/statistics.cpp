@@ -12,15 +12,6 @@ static void require(const Samples& samples, std::size_t count) {
     }
 }
 
-/// Returns one column of a matrix.
-static Samples column_of(const Matrix<double>& matrix, std::size_t column) {
-    Samples samples;
-    for (std::size_t row = 0; row < matrix.rows(); ++row) {
-        samples.push_back(matrix(row, column));
-    }
-    return samples;
-}
-
 inline namespace v1 {
 
 /// Returns the arithmetic mean.
@@ -50,37 +41,16 @@ double variance(const Samples& samples) {
     return covariance(samples, samples);
 }
 
-/// Returns the value below which a fraction of the samples lies, by linear interpolation.
-double quantile(Samples samples, double fraction) {
-    require(samples, 1);
-    std::sort(samples.begin(), samples.end());
-    const double position = std::clamp(fraction, 0.0, 1.0) * static_cast<double>(samples.size() - 1);
-    const auto lower = static_cast<std::size_t>(position);
-    const std::size_t upper = std::min(lower + 1, samples.size() - 1);
-    const double weight = position - static_cast<double>(lower);
-    return (1.0 - weight) * samples[lower] + weight * samples[upper];
-}
-
-/// Returns the matrix of covariances between the columns of a matrix.
-Matrix<double> covariance(const Matrix<double>& observations) {
-    const std::size_t size = observations.columns();
-    Matrix<double> result(size, size);
-    for (std::size_t row = 0; row < size; ++row) {
-        for (std::size_t column = 0; column < size; ++column) {
-            result(row, column) =
-                covariance(column_of(observations, row), column_of(observations, column));
-        }
-    }
-    return result;
-}
-
 /// Returns the coefficients of the polynomial that fits the points best, the constant first.
 Samples fit_polynomial(const Samples& x, const Samples& y, std::size_t degree) {
     require(x, degree + 1);
+    if (x.size() != y.size()) {
+        throw ShapeError("lists of samples differ in length");
+    }
     Matrix<double> powers(x.size(), degree + 1, 1.0);
     Matrix<double> values(y.size(), 1);
-    std::copy(y.begin(), y.end(), &values(0, 0));
     for (std::size_t row = 0; row < x.size(); ++row) {
+        values(row, 0) = y[row];
         for (std::size_t column = 1; column <= degree; ++column) {
             powers(row, column) = powers(row, column - 1) * x[row];
         }
@@ -90,5 +60,4 @@ Samples fit_polynomial(const Samples& x, const Samples& y, std::size_t degree) {
 }
 
 }  // namespace v1
-
 }  // namespace matrixlab

@@ -52,5 +52,4 @@ std::string format(const Record& record) {
 }
 
 }  // namespace text_layout
-
 }  // namespace ringlog

@@ -4,7 +4,6 @@
 #include <array>
 
 namespace ringlog {
-
 namespace {
 
 /// The names of the levels, in the order of the enumeration.
@@ -17,17 +16,6 @@ constexpr std::array<std::string_view, kLevelCount> kNames = {
 /// Returns the lower-case name of a level.
 std::string_view to_string(Level level) noexcept {
     return kNames[static_cast<std::size_t>(rank(level))];
-}
-
-/// Returns the level with the given name, or nothing when there is none.
-std::optional<Level> parse_level(std::string_view name) noexcept {
-    for (int index = 0; index < kLevelCount; ++index) {
-        const auto level = static_cast<Level>(index);
-        if (to_string(level) == name) {
-            return level;
-        }
-    }
-    return std::nullopt;
 }
 
 }  // namespace ringlog

@@ -28,11 +28,4 @@ void Logger::dispatch(Level level, std::string message) {
     }
 }
 
-/// Flushes every sink.
-void Logger::flush() {
-    for (const auto& sink : sinks_) {
-        sink->flush();
-    }
-}
-
 }  // namespace ringlog

@@ -26,13 +26,11 @@ ringlog::Clock make_test_clock(ringlog::Timestamp step = 250) {
     };
 }
 
-/// Checks that levels are ordered and that their names can be read back.
+/// Checks that levels are ordered and named.
 void check_levels() {
     using ringlog::Level;
     static_assert(Level::Debug < Level::Error);
     CHECK(ringlog::to_string(Level::Warning) == "warning");
-    CHECK(ringlog::parse_level("trace") == Level::Trace);
-    CHECK(!ringlog::parse_level("loud").has_value());
 }
 
 /// Checks that a full ring buffer drops its oldest values.
@@ -45,8 +43,6 @@ void check_ring_buffer() {
     CHECK(buffer[0] == 3);
     CHECK(buffer[2] == 5);
     CHECK(ringlog::count_if(buffer, [](int value) { return value % 2 == 1; }) == 2);
-    CHECK(buffer.pop() == 3);
-    CHECK(buffer.size() == 2);
 }
 
 /// Checks that records are laid out in columns on one line.
@@ -62,28 +58,20 @@ void check_format() {
 /// Checks that each sink receives the records that pass the threshold.
 void check_logger() {
     std::ostringstream output;
-    std::string last_message;
     ringlog::Logger logger("main", ringlog::Level::Info, make_test_clock());
     auto& memory = logger.add_sink<ringlog::sinks::Memory>(2);
-    auto& counter = logger.add_sink<ringlog::sinks::Counter>();
     logger.add_sink<ringlog::sinks::Stream>(output);
-    logger.add_sink<ringlog::sinks::Callback>(
-        [&last_message](const ringlog::Record& record) { last_message = record.message; });
 
     RINGLOG_INFO(logger, "listening on port ", 8080);
     RINGLOG_ERROR(logger, "connection lost after ", 1.5, " s");
     logger.log(ringlog::Level::Debug, "not shown");
     logger.set_threshold(ringlog::Level::Debug);
     logger.log(ringlog::Level::Debug, "shown");
-    logger.flush();
 
     CHECK(memory.records().size() == 2);
     CHECK(memory.dropped() == 1);
     CHECK(memory.contains("connection lost"));
     CHECK(!memory.contains("listening"));
-    CHECK(counter.count() == 3);
-    CHECK(counter.count(ringlog::Level::Error) == 1);
-    CHECK(last_message == "shown");
     CHECK(output.str().find("0.250 info    [main] listening on port 8080\n") == 0);
 }
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "ringlog/sinks.hpp"
 
-#include <numeric>
 #include <ostream>
-#include <stdexcept>
 
 namespace ringlog {
 
@@ -38,38 +36,5 @@ void Stream::write(const Record& record) {
     output_ << format(record) << '\n';
 }
 
-/// Flushes the stream.
-void Stream::flush() {
-    output_.flush();
-}
-
-/// Creates a sink that calls a function with each record.
-Callback::Callback(Function function) : function_(std::move(function)) {
-    if (!function_) {
-        throw std::invalid_argument("callback sink needs a function");
-    }
-}
-
-/// Passes the record to the function.
-void Callback::write(const Record& record) {
-    function_(record);
-}
-
-/// Counts the record under its level.
-void Counter::write(const Record& record) {
-    ++counts_[static_cast<std::size_t>(rank(record.level))];
-}
-
-/// Returns the number of records of one level.
-std::size_t Counter::count(Level level) const noexcept {
-    return counts_[static_cast<std::size_t>(rank(level))];
-}
-
-/// Returns the number of records of all levels.
-std::size_t Counter::count() const noexcept {
-    return std::accumulate(counts_.begin(), counts_.end(), std::size_t{0});
-}
-
 }  // namespace sinks
-
 }  // namespace ringlog

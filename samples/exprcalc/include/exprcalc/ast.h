@@ -65,11 +65,6 @@ ExprPtr make_expr(Node node) {
     return std::make_unique<Expr>(Expr{std::move(node)});
 }
 
-ExprPtr operator+(ExprPtr left, ExprPtr right);
-ExprPtr operator-(ExprPtr left, ExprPtr right);
-ExprPtr operator*(ExprPtr left, ExprPtr right);
-ExprPtr operator/(ExprPtr left, ExprPtr right);
-
 std::string to_string(const Expr& expr);
 
 }  // namespace exprcalc

@@ -34,9 +34,9 @@ struct Token {
     std::string text;
     std::size_t position = 0;
 
-    /// Returns true when the token is the given symbol.
-    bool is(char symbol) const noexcept {
-        return kind == TokenKind::Symbol && text[0] == symbol;
+    /// Returns true when the token is one of the given symbols.
+    bool is_one_of(std::string_view symbols) const noexcept {
+        return kind == TokenKind::Symbol && symbols.find(text[0]) != std::string_view::npos;
     }
 };
 

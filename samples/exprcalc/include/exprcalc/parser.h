@@ -15,7 +15,6 @@
 #include "exprcalc/lexer.h"
 
 namespace exprcalc {
-
 namespace grammar {
 
 /// The deepest recursion that the parser accepts.

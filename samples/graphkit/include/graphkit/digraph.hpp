@@ -26,7 +26,6 @@ struct Edge {
 template <typename Weight = double>
 class Digraph {
 public:
-	using weight_type = Weight;
 	using edge_type = Edge<Weight>;
 
 	/// Creates a graph with the given number of nodes and no edge.
@@ -34,15 +33,6 @@ public:
 
 	/// Returns the number of nodes.
 	std::size_t node_count() const noexcept { return edges_.size(); }
-
-	/// Returns the number of edges.
-	std::size_t edge_count() const noexcept {
-		std::size_t count = 0;
-		for (const auto& list : edges_) {
-			count += list.size();
-		}
-		return count;
-	}
 
 	/// Adds a node and returns its number.
 	NodeId add_node() {
@@ -61,17 +51,6 @@ public:
 	const std::vector<edge_type>& edges_from(NodeId node) const {
 		require_node(node);
 		return edges_[node];
-	}
-
-	/// Returns the graph with every edge turned around.
-	Digraph reversed() const {
-		Digraph result(node_count());
-		for (NodeId source = 0; source < node_count(); ++source) {
-			for (const edge_type& edge : edges_[source]) {
-				result.add_edge(edge.target, source, edge.weight);
-			}
-		}
-		return result;
 	}
 
 private:

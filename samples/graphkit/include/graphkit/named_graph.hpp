@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A graph whose nodes have names, and its text form.
+// A graph whose nodes have names, and which can be read from text.
 #pragma once
 
-#include <iosfwd>
 #include <map>
 #include <string>
 #include <string_view>
@@ -18,7 +17,6 @@ public:
 	NamedGraph() = default;
 
 	NodeId node(const std::string& name);
-	const std::string& name_of(NodeId node) const;
 	void connect(const std::string& source, const std::string& target, double weight = 1.0);
 
 	/// Returns the graph without the names.
@@ -35,8 +33,5 @@ private:
 
 /// Returns the graph of a text with one `source target weight` line for each edge.
 NamedGraph parse_edges(std::string_view text);
-
-/// Writes the graph in the DOT language.
-std::ostream& operator<<(std::ostream& output, const NamedGraph& graph);
 
 }  // namespace graphkit

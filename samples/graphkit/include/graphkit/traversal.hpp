@@ -8,57 +8,31 @@
 #include "graphkit/digraph.hpp"
 
 namespace graphkit {
-
 namespace detail {
 
-/// Visits a node and then, recursively, the nodes that it leads to.
+/// Calls the visitor with a node and then, recursively, with the nodes that it leads to.
 template <typename Weight, typename Visitor>
 void visit_depth_first(
 	const Digraph<Weight>& graph, NodeId node, std::vector<bool>& seen, Visitor& visitor) {
-	seen[node] = true;
-	visitor.enter(node);
+	seen.at(node) = true;
+	visitor(node);
 	for (const auto& edge : graph.edges_from(node)) {
 		if (!seen[edge.target]) {
 			visit_depth_first(graph, edge.target, seen, visitor);
 		}
 	}
-	visitor.leave(node);
 }
-
-/// Records the order in which nodes are entered and left.
-struct OrderRecorder {
-	std::vector<NodeId> entered;
-	std::vector<NodeId> left;
-
-	/// Is called before the nodes that `node` leads to.
-	void enter(NodeId node) { entered.push_back(node); }
-
-	/// Is called after the nodes that `node` leads to.
-	void leave(NodeId node) { left.push_back(node); }
-};
 
 }  // namespace detail
 
 /// Returns the nodes reachable from `start`, each before the nodes found through it.
 template <typename Weight>
 std::vector<NodeId> depth_first_order(const Digraph<Weight>& graph, NodeId start) {
-	detail::OrderRecorder recorder;
+	std::vector<NodeId> order;
 	std::vector<bool> seen(graph.node_count(), false);
-	detail::visit_depth_first(graph, start, seen, recorder);
-	return recorder.entered;
-}
-
-/// Returns all nodes, each after the unvisited nodes that it leads to.
-template <typename Weight>
-std::vector<NodeId> post_order(const Digraph<Weight>& graph) {
-	detail::OrderRecorder recorder;
-	std::vector<bool> seen(graph.node_count(), false);
-	for (NodeId node = 0; node < graph.node_count(); ++node) {
-		if (!seen[node]) {
-			detail::visit_depth_first(graph, node, seen, recorder);
-		}
-	}
-	return recorder.left;
+	auto append = [&order](NodeId node) { order.push_back(node); };
+	detail::visit_depth_first(graph, start, seen, append);
+	return order;
 }
 
 /// Returns the nodes reachable from `start`, the nearest first.

@@ -51,7 +51,6 @@ void write(Writer& writer, const Object& object);
 void write(Writer& writer, const std::string& string);
 
 }  // namespace detail
-
 }  // namespace jsonlite
 
 #endif  // JSONLITE_JSON_H

@@ -92,11 +92,6 @@ inline bool operator==(const Member& left, const Member& right) {
     return left.key == right.key && left.value == right.value;
 }
 
-/// Returns true when two values differ.
-inline bool operator!=(const Value& left, const Value& right) {
-    return !(left == right);
-}
-
 }  // namespace jsonlite
 
 #endif  // JSONLITE_VALUE_H

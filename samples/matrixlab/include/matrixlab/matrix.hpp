@@ -22,8 +22,6 @@ public:
 template <typename T = double>
 class Matrix {
 public:
-    using value_type = T;
-
     /// Creates a matrix whose elements all have the same value.
     Matrix(std::size_t rows, std::size_t columns, T value = T{0})
         : rows_(rows), columns_(columns), elements_(rows * columns, value) {}
@@ -85,14 +83,6 @@ public:
     /// Subtracts another matrix, element by element.
     Matrix& operator-=(const Matrix& other) { return combine(other, std::minus<T>()); }
 
-    /// Multiplies every element by a number.
-    Matrix& operator*=(T factor) noexcept {
-        for (T& element : elements_) {
-            element *= factor;
-        }
-        return *this;
-    }
-
     /// Returns true when two matrices have the same shape and the same elements.
     friend bool operator==(const Matrix& left, const Matrix& right) noexcept {
         return left.columns_ == right.columns_ && left.elements_ == right.elements_;
@@ -125,12 +115,6 @@ Matrix<T> operator+(Matrix<T> left, const Matrix<T>& right) {
 template <typename T>
 Matrix<T> operator-(Matrix<T> left, const Matrix<T>& right) {
     return left -= right;
-}
-
-/// Returns the product of a number and a matrix.
-template <typename T>
-Matrix<T> operator*(T factor, Matrix<T> matrix) {
-    return matrix *= factor;
 }
 
 /// Returns the product of two matrices.

@@ -9,20 +9,15 @@
 #include "matrixlab/matrix.hpp"
 
 namespace matrixlab {
-
 inline namespace v1 {
 
 using Samples = std::vector<double>;
 
 double mean(const Samples& samples);
 double variance(const Samples& samples);
-double quantile(Samples samples, double fraction = 0.5);
 
 /// Returns the covariance of two lists of samples of the same length.
 double covariance(const Samples& left, const Samples& right);
-
-/// Returns the matrix of covariances between the columns of a matrix.
-Matrix<double> covariance(const Matrix<double>& observations);
 
 /// Returns the coefficients of the polynomial that fits the points best, the constant first.
 Samples fit_polynomial(const Samples& x, const Samples& y, std::size_t degree = 1);

@@ -2,7 +2,6 @@
 // Severity levels of the ringlog project, and their names.
 #pragma once
 
-#include <optional>
 #include <string_view>
 
 namespace ringlog {
@@ -18,20 +17,7 @@ constexpr int rank(Level level) noexcept {
     return static_cast<int>(level);
 }
 
-/// Returns true when the left level is less urgent than the right one.
-constexpr bool operator<(Level left, Level right) noexcept {
-    return rank(left) < rank(right);
-}
-
-/// Returns true when the left level is at least as urgent as the right one.
-constexpr bool operator>=(Level left, Level right) noexcept {
-    return !(left < right);
-}
-
 /// Returns the lower-case name of a level.
 std::string_view to_string(Level level) noexcept;
-
-/// Returns the level with the given name, or nothing when there is none.
-std::optional<Level> parse_level(std::string_view name) noexcept;
 
 }  // namespace ringlog

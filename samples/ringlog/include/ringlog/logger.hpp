@@ -47,9 +47,6 @@ public:
     Logger(const Logger&) = delete;
     Logger& operator=(const Logger&) = delete;
 
-    /// Returns the least urgent level that is still logged.
-    Level threshold() const noexcept { return threshold_; }
-
     /// Changes the least urgent level that is still logged.
     void set_threshold(Level level) noexcept { threshold_ = level; }
 
@@ -72,8 +69,6 @@ public:
             dispatch(level, join(args...));
         }
     }
-
-    void flush();
 
 private:
     void dispatch(Level level, std::string message);

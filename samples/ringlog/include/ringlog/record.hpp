@@ -33,5 +33,4 @@ std::string format(Timestamp time);
 std::string pad_right(std::string_view text, std::size_t width, char fill = ' ');
 
 }  // namespace text_layout
-
 }  // namespace ringlog

@@ -2,8 +2,6 @@
 // The places that records can go to.
 #pragma once
 
-#include <array>
-#include <functional>
 #include <iosfwd>
 #include <string_view>
 
@@ -19,9 +17,6 @@ public:
 
     /// Takes one record.
     virtual void write(const Record& record) = 0;
-
-    /// Makes sure that every record written so far has reached its place.
-    virtual void flush() {}
 };
 
 namespace sinks {
@@ -52,37 +47,10 @@ public:
     explicit Stream(std::ostream& output) noexcept;
 
     void write(const Record& record) override;
-    void flush() override;
 
 private:
     std::ostream& output_;
 };
 
-/// Passes each record to a function.
-class Callback final : public Sink {
-public:
-    using Function = std::function<void(const Record&)>;
-
-    explicit Callback(Function function);
-
-    void write(const Record& record) override;
-
-private:
-    Function function_;
-};
-
-/// Counts the records of each level.
-class Counter final : public Sink {
-public:
-    void write(const Record& record) override;
-
-    std::size_t count(Level level) const noexcept;
-    std::size_t count() const noexcept;
-
-private:
-    std::array<std::size_t, kLevelCount> counts_{};
-};
-
 }  // namespace sinks
-
 }  // namespace ringlog
