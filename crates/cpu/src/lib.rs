@@ -6,8 +6,10 @@
 #![allow(unsafe_code)]
 
 mod context;
+pub mod gemm;
 pub mod isa;
 pub mod math;
+pub mod peak;
 pub mod pool;
 pub mod simd;
 

@@ -27,7 +27,7 @@ pub fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     let large = s.sub(s.splat(1.0), s.div(s.splat(2.0), s.add(e, s.splat(1.0))));
     let z = s.mul(a, a);
     let mut p = s.splat(-5.704_988_7e-3);
-    for c in [2.063_908_8e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328_2e-1] {
+    for c in [2.063_908_8e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328e-1] {
         p = s.mul_add(p, z, s.splat(c));
     }
     let small = s.mul_add(s.mul(p, z), a, a);

@@ -34,14 +34,12 @@ pub enum GraphError {
         name: String,
     },
     /// A variable was given a new value of another type, or twice.
-    #[error("variable {name} ({variable}) cannot be updated with {value}: {reason}")]
+    #[error("variable {name} ({}) cannot be updated with {}: {reason}", types[0], types[1])]
     Update {
         /// Name of the variable.
         name: String,
-        /// Type of the variable.
-        variable: TensorType,
-        /// Type of the new value.
-        value: TensorType,
+        /// Types of the variable and of the new value.
+        types: Box<[TensorType; 2]>,
         /// What is wrong.
         reason: &'static str,
     },

@@ -171,7 +171,7 @@ impl Graph {
             slot.update = Some(value);
             return Ok(());
         };
-        Err(GraphError::Update { name: slot.name.clone(), variable: to, value: from, reason })
+        Err(GraphError::Update { name: slot.name.clone(), types: Box::new([to, from]), reason })
     }
 
     /// Element type and shape of a value.

@@ -16,7 +16,7 @@ pub struct Rope {
 
 fn check(x: &TensorType, start: Option<&TensorType>) -> Result<(), String> {
     let dims = x.shape();
-    ensure(x.dtype() == DType::F32 && dims.rank() == 4 && dims.last() % 2 == 0, || {
+    ensure(x.dtype() == DType::F32 && dims.rank() == 4 && dims.last().is_multiple_of(2), || {
         "takes f32 [B, T, H, D] with even D".into()
     })?;
     let wanted = TensorType::i32(&dims.dims()[..1]);
