@@ -28,12 +28,8 @@ const std::array<Builtin, 7> kBuiltins = {
     UNARY_BUILTIN(exp),
     UNARY_BUILTIN(log),
     UNARY_BUILTIN(sqrt),
-    Builtin{"min", 2, [](Arguments arguments) {
-                return std::min(arguments[0], arguments[1]);
-            }},
-    Builtin{"max", 2, [](Arguments arguments) {
-                return std::max(arguments[0], arguments[1]);
-            }},
+    Builtin{"min", 2, [](Arguments arguments) { return std::min(arguments[0], arguments[1]); }},
+    Builtin{"max", 2, [](Arguments arguments) { return std::max(arguments[0], arguments[1]); }},
 };
 
 #undef UNARY_BUILTIN
