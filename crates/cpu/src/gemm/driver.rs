@@ -1,0 +1,241 @@
+//! Cache blocking and the division of a product into tasks.
+//!
+//! B is packed one block (`kc` x `nc`) at a time, by all threads; it then stays in each core's second-level cache while
+//! tasks, each with some rows of A, sweep over it. The split of k depends on k alone and every element is summed by one
+//! task in the order of k, so results do not depend on which thread computes what, nor on how many there are.
+
+use super::matrix::Matrix;
+use super::pack;
+use super::tile::{Start, Tile, TileArgs};
+use super::{Epilogue, Output};
+use crate::pool::SharedSlice;
+use crate::{Context, simd_fn};
+
+/// Longest block of k: a panel of A takes 18 KB of a first-level cache.
+const KC: usize = 384;
+/// Values in a packed block of B: 0.6 MB of a second-level cache of 1 MB.
+const B_BLOCK: usize = 384 * KC;
+/// Panels of A that a task packs at once: rows are read in runs of several cache lines.
+const PANELS_PER_TASK: usize = 8;
+/// Products of fewer multiply-adds than this are not worth waking other threads for.
+const PARALLEL_FROM: usize = 1 << 18;
+/// f32 values in a cache line; panels start on one.
+const LINE: usize = 16;
+
+/// How a product is cut up.
+pub(super) struct Plan {
+    mr: usize,
+    nr: usize,
+    /// Steps of k in a block.
+    kc: usize,
+    /// Columns in a block.
+    nc: usize,
+    /// Most rows of A that one task packs.
+    mc: usize,
+    parallel: bool,
+    threads: usize,
+}
+
+impl Plan {
+    pub(super) fn new(cx: &Context, m: usize, n: usize, k: usize) -> Self {
+        let (mr, nr) = tile_shape(cx.isa);
+        let kc = split_evenly(k, KC, 8);
+        let nc = split_evenly(n, (B_BLOCK / kc.max(64)).max(nr), nr);
+        let mc = (PANELS_PER_TASK * mr).min(m.next_multiple_of(mr));
+        let work = m.saturating_mul(n).saturating_mul(k);
+        let parallel = cx.pool.threads() > 1 && work >= PARALLEL_FROM;
+        Plan { mr, nr, kc, nc, mc, parallel, threads: cx.pool.threads() }
+    }
+
+    fn packed_b_len(&self) -> usize {
+        (self.kc * self.nc).next_multiple_of(LINE)
+    }
+
+    fn packed_a_len(&self) -> usize {
+        (self.kc * self.mc).next_multiple_of(LINE)
+    }
+}
+
+/// Enough for this product and every smaller one; how evenly a smaller one happens to be cut makes no difference.
+pub(super) fn scratch_len(cx: &Context, m: usize, n: usize, k: usize) -> usize {
+    let (mr, nr) = tile_shape(cx.isa);
+    let depth = k.next_multiple_of(8).clamp(8, KC);
+    let block = k.max(1).next_multiple_of(8).saturating_mul(n.next_multiple_of(nr));
+    let packed_b = block.min(B_BLOCK + KC * nr).next_multiple_of(LINE);
+    let packed_a =
+        (depth * m.next_multiple_of(mr).min(PANELS_PER_TASK * mr)).next_multiple_of(LINE);
+    LINE + packed_b + cx.pool.threads() * packed_a
+}
+
+/// The length of equal parts of `total`, none over `limit`, that are multiples of `unit`.
+fn split_evenly(total: usize, limit: usize, unit: usize) -> usize {
+    let parts = total.div_ceil(limit).max(1);
+    total.div_ceil(parts).next_multiple_of(unit).min(total.next_multiple_of(unit)).max(unit)
+}
+
+simd_fn! { fn tile_shape() -> (usize, usize) = tile_shape_kernel }
+#[inline(always)]
+fn tile_shape_kernel<S: Tile>(_s: S) -> (usize, usize) {
+    (S::MR, S::NR)
+}
+
+/// One block of B against all rows of A.
+#[derive(Clone, Copy)]
+struct Stage<'a> {
+    /// All rows of A, the block's steps of k.
+    a: Matrix<'a>,
+    /// The block.
+    b: Matrix<'a>,
+    packed_b: *mut f32,
+    /// First column of the block in C.
+    col: usize,
+    output: Output<'a>,
+    first: bool,
+    last: bool,
+}
+
+// SAFETY: tasks pack disjoint parts of B before any reads them, and write to disjoint parts of C.
+unsafe impl Send for Stage<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Stage<'_> {}
+
+pub(super) fn run(
+    cx: &Context,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    output: Output<'_>,
+    scratch: &mut [f32],
+) {
+    let (m, n, k) = (a.rows(), b.cols(), a.cols());
+    let plan = Plan::new(cx, m, n, k);
+    let needed = scratch_len(cx, m, n, k);
+    assert!(scratch.len() >= needed, "scratch of {} values, {needed} needed", scratch.len());
+    let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
+    let (packed_b, packed_a) = scratch[skip..].split_at_mut(plan.packed_b_len());
+    let packed_a = SharedSlice::new(packed_a);
+    for col in (0..n).step_by(plan.nc) {
+        let cols = plan.nc.min(n - col);
+        for step in (0..k.max(1)).step_by(plan.kc) {
+            let depth = plan.kc.min(k - step);
+            let stage = Stage {
+                a: a.part(0, step, m, depth),
+                b: b.part(step, col, depth, cols),
+                packed_b: packed_b.as_mut_ptr(),
+                col,
+                output,
+                first: step == 0,
+                last: step + depth >= k,
+            };
+            run_stage(cx, &plan, stage, packed_a);
+        }
+    }
+}
+
+fn run_stage(cx: &Context, plan: &Plan, stage: Stage<'_>, packed_a: SharedSlice<f32>) {
+    let depth = stage.a.cols();
+    let run = |tasks: usize, task: &(dyn Fn(usize, usize) + Sync)| {
+        if plan.parallel {
+            cx.pool.run(tasks, task);
+        } else {
+            (0..tasks).for_each(|number| task(number, 0));
+        }
+    };
+    // Whole cache lines of the source to each task, whichever way it lies.
+    let pack_steps = depth.div_ceil(4 * plan.threads).next_multiple_of(LINE);
+    run(depth.div_ceil(pack_steps.max(1)), &|number, _| {
+        let from = number * pack_steps;
+        pack_b(cx.isa, stage, from, depth.min(from + pack_steps));
+    });
+
+    let panels = stage.a.rows().div_ceil(plan.mr);
+    let col_panels = stage.b.cols().div_ceil(plan.nr);
+    let row_tasks = panels.div_ceil(plan.mc / plan.mr).next_multiple_of(plan.threads).min(panels);
+    let col_tasks = (4 * plan.threads).div_ceil(row_tasks).min(col_panels.div_ceil(2));
+    run(row_tasks * col_tasks, &|number, thread| {
+        let (row, col) = (number / col_tasks, number % col_tasks);
+        let rows = share(panels, row_tasks, row, plan.mr, stage.a.rows());
+        let cols = share(col_panels, col_tasks, col, plan.nr, stage.b.cols());
+        let len = plan.packed_a_len();
+        // SAFETY: one task at a time runs under a thread's number.
+        let packed_a = unsafe { packed_a.range(thread * len, len) };
+        compute(cx.isa, stage, rows, cols, packed_a);
+    });
+}
+
+/// The elements of one of `parts` nearly equal shares of `panels` panels that cover `total` elements.
+fn share(
+    panels: usize,
+    parts: usize,
+    part: usize,
+    panel: usize,
+    total: usize,
+) -> std::ops::Range<usize> {
+    let bound = |part: usize| (panels * part / parts * panel).min(total);
+    bound(part)..bound(part + 1)
+}
+
+simd_fn! { fn pack_b(stage: Stage<'_>, from: usize, to: usize) = pack_b_kernel }
+#[inline(always)]
+fn pack_b_kernel<S: Tile>(s: S, stage: Stage<'_>, from: usize, to: usize) {
+    // SAFETY: the packed block has room for all panels, and `run_stage` gives each task steps of its own.
+    unsafe { pack::pack(s, stage.b.t(), S::NR, from..to, stage.packed_b) };
+}
+
+simd_fn! {
+    fn compute(
+        stage: Stage<'_>,
+        rows: std::ops::Range<usize>,
+        cols: std::ops::Range<usize>,
+        packed_a: &mut [f32],
+    ) = compute_kernel
+}
+#[inline(always)]
+fn compute_kernel<S: Tile>(
+    s: S,
+    stage: Stage<'_>,
+    rows: std::ops::Range<usize>,
+    cols: std::ops::Range<usize>,
+    packed_a: &mut [f32],
+) {
+    let depth = stage.a.cols();
+    let a = stage.a.part(rows.start, 0, rows.len(), depth);
+    assert!(packed_a.len() >= rows.len().next_multiple_of(S::MR) * depth);
+    // SAFETY: the panels fit, by the assertion.
+    unsafe { pack::pack(s, a, S::MR, 0..depth, packed_a.as_mut_ptr()) };
+    for row in rows.clone().step_by(S::MR) {
+        for col in cols.clone().step_by(S::NR) {
+            let offset = row * stage.output.ldc + stage.col + col;
+            // SAFETY: panels of A and B lie at these places, shares begin on whole panels; C holds all rows and
+            // columns (checked when the output was made), and no other task has this tile.
+            unsafe {
+                s.tile(&TileArgs {
+                    depth,
+                    a: packed_a.as_ptr().add((row - rows.start) * depth),
+                    b: stage.packed_b.add(col * depth),
+                    c: stage.output.c.add(offset),
+                    ldc: stage.output.ldc,
+                    rows: S::MR.min(rows.end - row),
+                    cols: S::NR.min(cols.end - col),
+                    start: start(&stage, offset),
+                    relu_squared: stage.last
+                        && matches!(stage.output.epilogue, Epilogue::ReluSquared),
+                });
+            }
+        }
+    }
+}
+
+/// What the tile at `offset` adds its sums to: later blocks of k go on from what the first one wrote.
+#[inline(always)]
+fn start(stage: &Stage<'_>, offset: usize) -> Start {
+    if !stage.first {
+        return Start::C;
+    }
+    match stage.output.epilogue {
+        Epilogue::Set | Epilogue::ReluSquared => Start::Zero,
+        Epilogue::Accumulate { beta: 0.0 } => Start::Zero,
+        Epilogue::Accumulate { beta: 1.0 } => Start::C,
+        Epilogue::Accumulate { beta } => Start::Scaled(beta),
+        Epilogue::AddResidual(r) => Start::Residual(r.as_ptr().wrapping_add(offset)),
+    }
+}

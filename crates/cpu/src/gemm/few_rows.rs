@@ -1,0 +1,133 @@
+//! Products of a few rows with a big transposed matrix (y = x wᵀ while decoding): w is streamed from memory once, as it
+//! lies. Packing it would cost more than the product.
+
+use super::matrix::Matrix;
+use super::{Epilogue, Output};
+use crate::simd::Simd;
+use crate::{Context, simd_fn};
+
+/// Most rows of A that this path takes.
+pub(super) const MAX_ROWS: usize = 8;
+
+/// Values of B that a task streams at least: 64 KB.
+const TASK_VALUES: usize = 16 * 1024;
+
+/// Whether this path suits the product.
+pub(super) fn suits(a: &Matrix<'_>, b: &Matrix<'_>) -> bool {
+    a.rows() <= MAX_ROWS && a.has_contiguous_rows() && b.t().has_contiguous_rows()
+}
+
+pub(super) fn run(cx: &Context, a: Matrix<'_>, b: Matrix<'_>, output: Output<'_>) {
+    let n = b.cols();
+    let per_task = TASK_VALUES.div_ceil(b.rows().max(1)).max(n.div_ceil(8 * cx.pool.threads()));
+    let per_task = per_task.next_multiple_of(4);
+    cx.pool.run(n.div_ceil(per_task), &|number, _| {
+        let from = number * per_task;
+        stream(cx.isa, a, b.t(), output, from..n.min(from + per_task));
+    });
+}
+
+simd_fn! {
+    fn stream(a: Matrix<'_>, w: Matrix<'_>, output: Output<'_>, cols: std::ops::Range<usize>) = stream_kernel
+}
+#[inline(always)]
+fn stream_kernel<S: Simd>(
+    s: S,
+    a: Matrix<'_>,
+    w: Matrix<'_>,
+    output: Output<'_>,
+    cols: std::ops::Range<usize>,
+) {
+    match a.rows() {
+        0 => {}
+        1 => rows_of_w::<S, 1, 4>(s, a, w, output, cols),
+        2 => rows_of_w::<S, 2, 4>(s, a, w, output, cols),
+        3 => rows_of_w::<S, 3, 4>(s, a, w, output, cols),
+        4 => rows_of_w::<S, 4, 4>(s, a, w, output, cols),
+        5 => rows_of_w::<S, 5, 2>(s, a, w, output, cols),
+        6 => rows_of_w::<S, 6, 2>(s, a, w, output, cols),
+        7 => rows_of_w::<S, 7, 2>(s, a, w, output, cols),
+        8 => rows_of_w::<S, 8, 2>(s, a, w, output, cols),
+        rows => unreachable!("{rows} rows"),
+    }
+}
+
+/// `M` rows of A against rows `cols` of w, `W` at a time.
+#[inline(always)]
+fn rows_of_w<S: Simd, const M: usize, const W: usize>(
+    s: S,
+    a: Matrix<'_>,
+    w: Matrix<'_>,
+    output: Output<'_>,
+    cols: std::ops::Range<usize>,
+) {
+    let mut col = cols.start;
+    while col + W <= cols.end {
+        dots::<S, M, W>(s, a, w, output, col);
+        col += W;
+    }
+    while col < cols.end {
+        dots::<S, M, 1>(s, a, w, output, col);
+        col += 1;
+    }
+}
+
+#[inline(always)]
+fn dots<S: Simd, const M: usize, const W: usize>(
+    s: S,
+    a: Matrix<'_>,
+    w: Matrix<'_>,
+    output: Output<'_>,
+    col: usize,
+) {
+    let k = a.cols();
+    let mut x = [a.data(); M];
+    for (i, x) in x.iter_mut().enumerate() {
+        *x = if k == 0 { &[] } else { &a.data()[i * a.row_stride()..][..k] };
+    }
+    let mut rows = [w.data(); W];
+    for (j, row) in rows.iter_mut().enumerate() {
+        *row = if k == 0 { &[] } else { &w.data()[(col + j) * w.row_stride()..][..k] };
+    }
+    let mut acc = [[s.splat(0.0); W]; M];
+    let whole = k - k % S::LANES;
+    for d in (0..whole).step_by(S::LANES) {
+        let mut v = [s.splat(0.0); W];
+        for (v, row) in v.iter_mut().zip(&rows) {
+            // SAFETY: `d + LANES <= k`, the length of every row.
+            *v = unsafe { s.load_ptr(row.as_ptr().add(d)) };
+        }
+        for (sums, x) in acc.iter_mut().zip(&x) {
+            // SAFETY: as above.
+            let x = unsafe { s.load_ptr(x.as_ptr().add(d)) };
+            for (sum, &v) in sums.iter_mut().zip(&v) {
+                *sum = s.mul_add(x, v, *sum);
+            }
+        }
+    }
+    for (i, (sums, x)) in acc.iter().zip(&x).enumerate() {
+        for (j, (&sum, row)) in sums.iter().zip(&rows).enumerate() {
+            let (x, v) = (s.load_partial(&x[whole..]), s.load_partial(&row[whole..]));
+            let sum = s.reduce_add(s.mul_add(x, v, sum));
+            let offset = i * output.ldc + col + j;
+            // SAFETY: element (i, col + j) of C exists, and no other task writes it.
+            unsafe { write(output, offset, sum) };
+        }
+    }
+}
+
+/// # Safety
+/// `offset` must be that of an element of C which nothing else accesses.
+#[inline(always)]
+unsafe fn write(output: Output<'_>, offset: usize, sum: f32) {
+    // SAFETY: the caller's.
+    unsafe {
+        let c = output.c.add(offset);
+        *c = match output.epilogue {
+            Epilogue::Set | Epilogue::Accumulate { beta: 0.0 } => sum,
+            Epilogue::Accumulate { beta } => beta * *c + sum,
+            Epilogue::AddResidual(r) => *r.as_ptr().add(offset) + sum,
+            Epilogue::ReluSquared => sum.max(0.0) * sum.max(0.0),
+        };
+    }
+}

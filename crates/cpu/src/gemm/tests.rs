@@ -1,0 +1,219 @@
+use super::*;
+use crate::Isa;
+use proptest::prelude::*;
+
+/// Values in -1..1 that depend on the seed and the place.
+fn values(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = |state: &mut u64| {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        (*state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| step(&mut state)).collect()
+}
+
+fn element(x: &Matrix<'_>, i: usize, j: usize) -> f64 {
+    x.data()[i * x.row_stride() + j * x.col_stride()] as f64
+}
+
+/// The product in f64 and, for the bound on rounding, the sum of absolute values.
+fn naive(a: &Matrix<'_>, b: &Matrix<'_>) -> Vec<(f64, f64)> {
+    let mut c = Vec::with_capacity(a.rows() * b.cols());
+    for i in 0..a.rows() {
+        for j in 0..b.cols() {
+            let terms = (0..a.cols()).map(|d| element(a, i, d) * element(b, d, j));
+            c.push(terms.fold((0.0, 0.0), |(sum, abs), t| (sum + t, abs + t.abs())));
+        }
+    }
+    c
+}
+
+/// How an operand lies in memory.
+#[derive(Clone, Copy, Debug)]
+enum Layout {
+    RowMajor,
+    ColMajor,
+    /// Inside a wider row-major matrix.
+    Part,
+    /// Inside a taller column-major matrix.
+    PartTransposed,
+    /// Neither rows nor columns contiguous.
+    Strided,
+}
+
+fn layout() -> impl Strategy<Value = Layout> {
+    use Layout::*;
+    prop::sample::select(vec![RowMajor, ColMajor, Part, PartTransposed, Strided])
+}
+
+/// Storage and a function of it that yields a rows x cols view.
+fn operand(rows: usize, cols: usize, layout: Layout, seed: u64) -> (Vec<f32>, Layout) {
+    (values((rows + 7) * (cols + 7) * 6 + 1, seed), layout)
+}
+
+fn view<'a>((data, layout): &'a (Vec<f32>, Layout), rows: usize, cols: usize) -> Matrix<'a> {
+    match layout {
+        Layout::RowMajor => Matrix::row_major(data, rows, cols),
+        Layout::ColMajor => Matrix::row_major(data, cols, rows).t(),
+        Layout::Part => Matrix::row_major(data, rows + 3, cols + 5).part(2, 3, rows, cols),
+        Layout::PartTransposed => {
+            Matrix::row_major(data, cols + 3, rows + 5).t().part(4, 1, rows, cols)
+        }
+        Layout::Strided => Matrix::new(data, rows, cols, 2 * cols + 1, 2),
+    }
+}
+
+struct Case {
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Layout,
+    b: Layout,
+    seed: u64,
+}
+
+impl Case {
+    /// Runs every epilogue on one set and number of threads, against the naive product.
+    fn check(&self, cx: &Context) -> Result<(), TestCaseError> {
+        let &Case { m, n, k, seed, .. } = self;
+        let (a, b) = (operand(m, k, self.a, seed), operand(k, n, self.b, seed + 1));
+        let (a, b) = (view(&a, m, k), view(&b, k, n));
+        let product = naive(&a, &b);
+        let ldc = n + 3;
+        let old = values(m * ldc, seed + 2);
+        let residual = values(m * ldc, seed + 3);
+        let mut scratch = vec![f32::NAN; gemm_scratch_len(cx, m, n, k)];
+        type Expected<'a> = &'a dyn Fn(f64, f64, f64) -> f64;
+        let relu_squared = |p: f64| p.max(0.0) * p.max(0.0);
+        let cases: [(Epilogue<'_>, bool, Expected<'_>); 6] = [
+            (Epilogue::Set, false, &|_, _, p| p),
+            (Epilogue::Accumulate { beta: 0.0 }, false, &|_, _, p| p),
+            (Epilogue::Accumulate { beta: 1.0 }, true, &|c, _, p| c + p),
+            (Epilogue::Accumulate { beta: -0.75 }, true, &|c, _, p| -0.75 * c + p),
+            (Epilogue::AddResidual(&residual), false, &|_, r, p| r + p),
+            (Epilogue::ReluSquared, false, &|_, _, p| relu_squared(p)),
+        ];
+        for (epilogue, reads, expected) in cases {
+            // What is not read may be NaN; what lies between the rows must stay.
+            let mut c = old.clone();
+            for row in c.chunks_mut(ldc).filter(|_| !reads) {
+                row[..n].fill(f32::NAN);
+            }
+            gemm_strided(cx, a, b, &mut c, ldc, epilogue, &mut scratch);
+            for (i, j) in (0..m).flat_map(|i| (0..ldc).map(move |j| (i, j))) {
+                let got = c[i * ldc + j];
+                if j >= n {
+                    prop_assert_eq!(got.to_bits(), old[i * ldc + j].to_bits());
+                    continue;
+                }
+                let (p, abs) = product[i * n + j];
+                let want = expected(old[i * ldc + j] as f64, residual[i * ldc + j] as f64, p);
+                // A sum of k + 1 terms in any order, each term rounded twice at most.
+                let bound = (k + 4) as f64 * f32::EPSILON as f64 * (abs + 1.0) * (1.0 + p.abs());
+                prop_assert!(
+                    (got as f64 - want).abs() <= bound,
+                    "{} {m}x{n}x{k} {:?}: c[{i}][{j}] = {got}, not {want}",
+                    cx.isa,
+                    epilogue
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn every_isa(threads: usize) -> Vec<Context> {
+    Isa::available().into_iter().map(|isa| Context::new(isa, threads)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn products_agree_with_the_naive_one(
+        m in 1usize..70, n in 1usize..140, k in 0usize..90,
+        a in layout(), b in layout(), threads in 1usize..4, seed in 0u64..1 << 32,
+    ) {
+        for cx in every_isa(threads) {
+            Case { m, n, k, a, b, seed }.check(&cx)?;
+        }
+    }
+
+    #[test]
+    fn few_rows_columns_or_products_agree_too(
+        m in 1usize..14, n in 1usize..9, k in prop::sample::select(vec![1usize, 12, 24, 384, 1000]),
+        swap in any::<bool>(), a in layout(), b in layout(), threads in 1usize..4, seed in 0u64..1 << 32,
+    ) {
+        let (m, n) = if swap { (n, m) } else { (m, n) };
+        for cx in every_isa(threads) {
+            Case { m, n, k, a, b, seed }.check(&cx)?;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    /// Several blocks of k and of columns, and enough work for every thread.
+    #[test]
+    fn blocked_products_agree(
+        m in 1usize..160, n in 300usize..1200, k in 380usize..900,
+        a in layout(), b in layout(), threads in 1usize..4, seed in 0u64..1 << 32,
+    ) {
+        for cx in every_isa(threads) {
+            Case { m, n, k, a, b, seed }.check(&cx)?;
+        }
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_threads_or_on_the_run() {
+    let (m, n, k) = (211, 523, 801);
+    let (a, b) = (values(m * k, 1), values(n * k, 2));
+    let (a, b) = (Matrix::row_major(&a, m, k), Matrix::row_major(&b, n, k).t());
+    for isa in Isa::available() {
+        let product = |threads: usize| {
+            let cx = Context::new(isa, threads);
+            let mut c = vec![0.5f32; m * n];
+            let mut scratch = vec![f32::NAN; gemm_scratch_len(&cx, m, n, k)];
+            gemm(&cx, a, b, &mut c, Epilogue::Accumulate { beta: 1.0 }, &mut scratch);
+            c.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+        };
+        let first = product(1);
+        for threads in [1, 2, 2, 3, 3] {
+            assert!(product(threads) == first, "{isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn scratch_for_a_product_is_enough_for_smaller_ones() {
+    let cx = Context::new(Isa::detect(), 2);
+    let sizes = [1, 5, 12, 13, 100, 383, 384, 385, 400, 769, 3000];
+    for m in sizes {
+        for n in sizes {
+            for k in sizes {
+                let needed = gemm_scratch_len(&cx, m, n, k);
+                assert!(needed <= gemm_scratch_len(&cx, m + 1, n + 1, k + 1));
+                assert!(needed <= gemm_scratch_len(&cx, 3000, 3000, 3000));
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "does not fit")]
+fn a_view_outside_its_data_is_refused() {
+    Matrix::new(&[0.0; 10], 3, 4, 4, 1);
+}
+
+#[test]
+#[should_panic(expected = "inner dimensions")]
+fn shapes_that_disagree_are_refused() {
+    let cx = Context::new(Isa::SCALAR, 1);
+    let x = [0.0; 6];
+    let (a, b) = (Matrix::row_major(&x, 2, 3), Matrix::row_major(&x, 2, 3));
+    gemm(&cx, a, b, &mut [0.0; 6], Epilogue::Set, &mut []);
+}
