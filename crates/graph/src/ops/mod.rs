@@ -31,7 +31,7 @@ pub use optimizer::{
     AdamWStep, CautiousDecayStep, HeadAxis, MuonMomentum, MuonNormalize, MuonOrthogonalize,
     Orthogonalization, SCHEDULE_LEN, Schedule,
 };
-pub use rope::{Rope, RopeNorm, RopeNormGrad};
+pub use rope::{Rope, RopeNorm, RopeNormGrad, RopeTable};
 pub use structure::{
     Constant, Expand, InputValue, PadLast, Reshape, ShiftTime, SliceLast, SliceLeading,
     VariableValue,
@@ -112,7 +112,7 @@ ops! {
     // Products.
     Linear, LinearGradInput, LinearGradWeight,
     // The rest of a transformer.
-    Embed, EmbedGrad, RmsNorm, RmsNormGrad, Rope, RopeNorm, RopeNormGrad, Attention, AttentionGrad,
+    Embed, EmbedGrad, RmsNorm, RmsNormGrad, RopeTable, Rope, RopeNorm, RopeNormGrad, Attention, AttentionGrad,
     LinearCrossEntropy, LinearCrossEntropyGrad, Logits,
     // Generation.
     CacheWrite, AttentionCached, ShiftTimeCached, SelectTime,

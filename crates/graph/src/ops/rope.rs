@@ -1,26 +1,51 @@
 //! Rotary position embedding with half-split pairs (Su et al. 2021), alone and fused with the norm of queries and keys.
 
 use super::norm::{EPSILON, row_statistic};
-use super::{Inferred, Rule, ensure, no_derivative, same_type};
-use crate::{Backward, DType, Graph, GraphError, Node, TensorType, ValueId};
+use super::{Inferred, Rule, all_f32, ensure, no_derivative, same_type};
+use crate::{Backward, DType, Graph, GraphError, Node, Op, TensorType, ValueId};
 
-/// Rotates x `[B, T, H, D]`: `y1 = x1·cos + x2·sin`, `y2 = -x1·sin + x2·cos`, angle of pair j `t / base^(2j/D)`. The second
-/// input, i32 `[B]`, is the position of each row's first entry.
+/// The rotations of `tokens` positions from `start[b]` on (i32 `[B]`): f32 `[B, T, D]`, D/2 cosines, then D/2 sines, of the
+/// angles `t / base^(2j/D)`. All layers share one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rope {
+pub struct RopeTable {
     /// Base of the angles.
     pub base: f32,
+    /// Number of positions, T.
+    pub tokens: usize,
+    /// Head size, D.
+    pub head_dim: usize,
+}
+
+impl Rule for RopeTable {
+    fn arity(&self) -> usize {
+        1
+    }
+    fn infer(&self, inputs: &[TensorType]) -> Inferred {
+        ensure(inputs[0].dtype() == DType::I32 && inputs[0].shape().rank() == 1, || {
+            "takes i32 start positions [B]".into()
+        })?;
+        ensure(self.head_dim.is_multiple_of(2), || "the head size must be even".into())?;
+        Ok(vec![TensorType::f32(&[inputs[0].len(), self.tokens, self.head_dim])])
+    }
+    fn derive(&self, _: &Node, _: &mut Backward<'_>) -> Result<(), GraphError> {
+        no_derivative("RopeTable")
+    }
+}
+
+/// Rotates x `[B, T, H, D]`: `y1 = x1·cos + x2·sin`, `y2 = -x1·sin + x2·cos`. The second input is a [`RopeTable`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rope {
     /// Rotate back: the transpose.
     pub inverse: bool,
 }
 
-fn check(x: &TensorType, start: Option<&TensorType>) -> Result<(), String> {
-    let dims = x.shape();
-    ensure(x.dtype() == DType::F32 && dims.rank() == 4 && dims.last().is_multiple_of(2), || {
-        "takes f32 [B, T, H, D] with even D".into()
-    })?;
-    let wanted = TensorType::i32(&dims.dims()[..1]);
-    ensure(start.is_none_or(|s| *s == wanted), || format!("start positions must be {wanted}"))
+fn check(x: &TensorType, table: &TensorType) -> Result<(), String> {
+    all_f32(&[*x, *table])?;
+    let Ok([b, t, _, d]) = <[usize; 4]>::try_from(x.shape().dims()) else {
+        return Err("takes [B, T, H, D]".into());
+    };
+    let wanted = TensorType::f32(&[b, t, d]);
+    ensure(*table == wanted && d.is_multiple_of(2), || format!("the rotations must be {wanted}, D even"))
 }
 
 impl Rule for Rope {
@@ -28,12 +53,12 @@ impl Rule for Rope {
         2
     }
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
-        check(&inputs[0], Some(&inputs[1]))?;
+        check(&inputs[0], &inputs[1])?;
         Ok(vec![inputs[0]])
     }
     fn derive(&self, node: &Node, b: &mut Backward<'_>) -> Result<(), GraphError> {
         let dy = b.upstream(node.outputs[0])?;
-        let inverse = Rope { base: self.base, inverse: !self.inverse };
+        let inverse = Rope { inverse: !self.inverse };
         let dx = b.graph.push1(inverse, &[dy, node.inputs[1]])?;
         b.add(node.inputs[0], dx)
     }
@@ -46,8 +71,6 @@ impl Rule for Rope {
 /// (b, t, head). Inputs as of [`Rope`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeNorm {
-    /// Base of the angles.
-    pub base: f32,
     /// Factor after the norm.
     pub scale: f32,
     /// Added to the mean square.
@@ -59,12 +82,12 @@ impl Rule for RopeNorm {
         2
     }
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
-        check(&inputs[0], Some(&inputs[1]))?;
+        check(&inputs[0], &inputs[1])?;
         Ok(vec![inputs[0], row_statistic(&inputs[0])])
     }
     fn derive(&self, node: &Node, b: &mut Backward<'_>) -> Result<(), GraphError> {
         let dy = b.upstream(node.outputs[0])?;
-        let grad = RopeNormGrad { base: self.base, scale: self.scale };
+        let grad = RopeNormGrad { scale: self.scale };
         let dx = b.graph.push1(grad, &[node.outputs[0], node.outputs[1], dy, node.inputs[1]])?;
         b.add(node.inputs[0], dx)
     }
@@ -73,12 +96,10 @@ impl Rule for RopeNorm {
     }
 }
 
-/// Gradient of [`RopeNorm`] from y, r, dy and the start positions: with `z = y/scale`,
+/// Gradient of [`RopeNorm`] from y, r, dy and the rotations: with `z = y/scale`,
 /// `dx = ropeᵀ(r·(scale·dy - z·mean(z·scale·dy)))`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeNormGrad {
-    /// Base of the angles.
-    pub base: f32,
     /// Factor after the norm.
     pub scale: f32,
 }
@@ -88,7 +109,7 @@ impl Rule for RopeNormGrad {
         4
     }
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
-        check(&inputs[0], Some(&inputs[3]))?;
+        check(&inputs[0], &inputs[3])?;
         same_type(&[inputs[0], inputs[2]])?;
         ensure(inputs[1] == row_statistic(&inputs[0]), || "takes one statistic per row".into())?;
         Ok(vec![inputs[0]])
@@ -102,12 +123,25 @@ impl Rule for RopeNormGrad {
 }
 
 impl Graph {
+    /// The rotations for x `[B, T, H, D]` from `start[b]` on, made once however many layers ask for them.
+    fn rope_table(&mut self, x: ValueId, start: ValueId, base: f32) -> Result<ValueId, GraphError> {
+        let dims = self.tensor_type(x).shape();
+        let (tokens, head_dim) = (dims.dims().get(1).copied().unwrap_or(0), dims.last());
+        let op = Op::from(RopeTable { base, tokens, head_dim });
+        let same = self.nodes().iter().find(|n| n.op == op && n.inputs == [start]);
+        match same.map(|n| n.outputs[0]) {
+            Some(table) => Ok(table),
+            None => self.push1(op, &[start]),
+        }
+    }
+
     /// Rotary embedding of x `[B, T, H, D]`; row b begins at position `start[b]`.
     ///
     /// # Errors
     /// When shapes do not fit.
     pub fn rope(&mut self, x: ValueId, start: ValueId, base: f32) -> Result<ValueId, GraphError> {
-        self.push1(Rope { base, inverse: false }, &[x, start])
+        let table = self.rope_table(x, start, base)?;
+        self.push1(Rope { inverse: false }, &[x, table])
     }
 
     /// `scale·norm(rope(x))`.
@@ -121,6 +155,7 @@ impl Graph {
         base: f32,
         scale: f32,
     ) -> Result<ValueId, GraphError> {
-        self.push1(RopeNorm { base, scale, eps: EPSILON }, &[x, start])
+        let table = self.rope_table(x, start, base)?;
+        self.push1(RopeNorm { scale, eps: EPSILON }, &[x, table])
     }
 }
