@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod attention;
 mod context;
 pub mod gemm;
 pub mod isa;

@@ -1,0 +1,402 @@
+//! Gradients, in one pass over the tiles: a task owns a block of keys, keeps its `dk` and `dv` in cache, and goes
+//! through the queries that see it.
+//!
+//! Every block of queries gets its `dq` from several tasks. They add to it in the order of their blocks of keys: task J
+//! waits until task J - 1 has passed. Since J - 1 started earlier and at an earlier block, that wait is short, and the
+//! sum has one order whatever the threads do. It cannot deadlock, for the pool hands out tasks in ascending order and a
+//! task waits only for a lower one.
+
+use super::forward::Strided;
+use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
+use super::tile::{
+    Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack, pack_transposed, product,
+};
+use super::transpose::Transpose;
+use super::{Dims, check_len, check_scratch};
+use crate::pool::SharedSlice;
+use crate::simd::Simd;
+use crate::{Context, Isa, math, simd_fn};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// f32 values of scratch that [`backward`] needs.
+pub fn backward_scratch_len(cx: &Context, dims: &Dims) -> usize {
+    let blocks = dims.t.div_ceil(TILE);
+    LINE + lines(dims.b * dims.h * dims.t)
+        + lines(dims.b * dims.k_heads * blocks)
+        + cx.pool.threads() * keys_scratch_len(dims.d)
+}
+
+/// Sets `dq`, `dk` and `dv` from what [`forward`](super::forward) was given and made, and the gradient `dout`.
+///
+/// # Panics
+/// When a slice is not as long as `dims` says, or `scratch` is shorter than [`backward_scratch_len`].
+#[allow(clippy::too_many_arguments)]
+pub fn backward(
+    cx: &Context,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    out: &[f32],
+    lse: &[f32],
+    dout: &[f32],
+    dims: &Dims,
+    dq: &mut [f32],
+    dk: &mut [f32],
+    dv: &mut [f32],
+    scratch: &mut [f32],
+) {
+    dims.check();
+    let Dims { b, t, h, k_heads, .. } = *dims;
+    for (name, slice) in [("q", q), ("out", out), ("dout", dout), ("dq", &*dq)] {
+        check_len(name, slice, dims.queries_len());
+    }
+    for (name, slice) in [("k", k), ("v", v), ("dk", &*dk), ("dv", &*dv)] {
+        check_len(name, slice, dims.keys_len());
+    }
+    check_len("lse", lse, b * h * t);
+    check_scratch(scratch, backward_scratch_len(cx, dims));
+    let blocks = t.div_ceil(TILE);
+    let mut scratch = align(scratch);
+    let delta = take(&mut scratch, b * h * t);
+    let passed = take(&mut scratch, b * k_heads * blocks);
+    set_delta(cx, out, dout, dims, delta);
+    passed.fill(0.0);
+    let sources = Sources { isa: cx.isa, q, k, v, dout, lse, delta, dims: *dims };
+    let (dq, dk, dv) = (SharedSlice::new(dq), SharedSlice::new(dk), SharedSlice::new(dv));
+    let passed = SharedSlice::new(passed);
+    let per_thread = keys_scratch_len(dims.d);
+    let heads = b * k_heads;
+    run_with_scratch(&cx.pool, heads * blocks, scratch, per_thread, &|task, scratch| {
+        // Early blocks are seen by the most queries: they go first.
+        let place = Place {
+            row: task % heads / k_heads,
+            k_head: task % heads % k_heads,
+            block: task / heads,
+        };
+        // SAFETY: there is one value per task, as large and aligned as a u32, zeroed above; while the tasks run, all access
+        // to it is atomic.
+        let counter = |task: usize| unsafe {
+            AtomicU32::from_ptr(passed.as_ptr().wrapping_add(task).cast::<u32>())
+        };
+        let turn =
+            Turn { before: (place.block > 0).then(|| counter(task - heads)), own: counter(task) };
+        keys_task(cx.isa, &sources, place, &turn, [&dq, &dk, &dv], scratch);
+    });
+}
+
+/// What the tasks read.
+struct Sources<'a> {
+    isa: Isa,
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    dout: &'a [f32],
+    lse: &'a [f32],
+    /// Row sums of `dout·out`, `[b, h, t]`.
+    delta: &'a [f32],
+    dims: Dims,
+}
+
+/// A block of keys: its row of the batch, its key/value head, its number among the blocks.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    k_head: usize,
+    block: usize,
+}
+
+/// Order among the tasks that add to the same `dq`: each counts the tiles that it has passed.
+struct Turn<'a> {
+    before: Option<&'a AtomicU32>,
+    own: &'a AtomicU32,
+}
+
+impl Turn<'_> {
+    /// Returns when the task before has passed `tiles` tiles of its own numbering.
+    fn wait(&self, tiles: usize) {
+        let Some(before) = self.before else { return };
+        let mut spins = 0;
+        while (before.load(Ordering::Acquire) as usize) < tiles {
+            spins += 1;
+            if spins < 2000 { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+    }
+
+    fn pass(&self) {
+        self.own.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Drop for Turn<'_> {
+    /// Lets the next task go on even if this one has panicked; the pool reports the panic.
+    fn drop(&mut self) {
+        self.own.store(u32::MAX, Ordering::Release);
+    }
+}
+
+/// `delta[b,h,t] = Σ_d dout·out`
+fn set_delta(cx: &Context, out: &[f32], dout: &[f32], dims: &Dims, delta: &mut [f32]) {
+    let Dims { b, t, h, d, .. } = *dims;
+    let blocks = t.div_ceil(TILE);
+    let delta = SharedSlice::new(delta);
+    cx.pool.run(b * blocks, &|task, _| {
+        let (row, first) = (task / blocks, task % blocks * TILE);
+        let positions = (t - first).min(TILE);
+        for head in 0..h {
+            let offset = ((row * t + first) * h + head) * d;
+            let rows = |x| HeadRows::new(x, offset, h * d, positions, d);
+            // SAFETY: each task has its own row and positions.
+            let delta = unsafe { delta.range((row * h + head) * t + first, positions) };
+            row_dots(cx.isa, rows(out), rows(dout), delta);
+        }
+    });
+}
+
+simd_fn! { fn row_dots(x: HeadRows<'_>, y: HeadRows<'_>, out: &mut [f32]) = row_dots_kernel }
+#[inline(always)]
+fn row_dots_kernel<S: Simd>(s: S, x: HeadRows<'_>, y: HeadRows<'_>, out: &mut [f32]) {
+    for (r, out) in out.iter_mut().enumerate() {
+        let (x, y) = (&x.data[r * x.row..][..x.d], &y.data[r * y.row..][..y.d]);
+        let mut sum = s.splat(0.0);
+        for c in (0..x.len()).step_by(S::LANES) {
+            sum = s.mul_add(s.load_partial(&x[c..]), s.load_partial(&y[c..]), sum);
+        }
+        *out = s.reduce_add(sum);
+    }
+}
+
+fn keys_scratch_len(d: usize) -> usize {
+    2 * lines(d * TILE) + 6 * TILE * padded(d) + 2 * TILE * TILE + 2 * TILE
+}
+
+simd_fn! {
+    fn keys_task(
+        x: &Sources<'_>, place: Place, turn: &Turn<'_>, grads: [&SharedSlice<f32>; 3], scratch: &mut [f32],
+    ) = keys_task_kernel
+}
+#[inline(always)]
+fn keys_task_kernel<S: Transpose>(
+    s: S,
+    x: &Sources<'_>,
+    place: Place,
+    turn: &Turn<'_>,
+    [dq, dk, dv]: [&SharedSlice<f32>; 3],
+    mut scratch: &mut [f32],
+) {
+    let Dims { t, h, k_heads, d, window, .. } = x.dims;
+    let Place { row, k_head, block } = place;
+    let (group, d_padded) = (h / k_heads, padded(d));
+    let scale = 1.0 / (d as f32).sqrt();
+    let first_key = block * TILE;
+    let keys = (t - first_key).min(TILE);
+    let key_offset = ((row * t + first_key) * k_heads + k_head) * d;
+    let key_rows = |data| HeadRows::new(data, key_offset, k_heads * d, keys, d);
+
+    let k_t = take(&mut scratch, d * TILE);
+    let v_t = take(&mut scratch, d * TILE);
+    let k_tile = take(&mut scratch, TILE * d_padded);
+    let q_tile = take(&mut scratch, TILE * d_padded);
+    let dout_tile = take(&mut scratch, TILE * d_padded);
+    let dq_tile = take(&mut scratch, TILE * d_padded);
+    let dk_tile = take(&mut scratch, TILE * d_padded);
+    let dv_tile = take(&mut scratch, TILE * d_padded);
+    let mut tile = Probabilities {
+        p: take(&mut scratch, TILE * TILE),
+        ds: take(&mut scratch, TILE * TILE),
+        lse: take(&mut scratch, TILE),
+        delta: take(&mut scratch, TILE),
+        keys: keys.next_multiple_of(LINE),
+    };
+    pack_transposed(s, key_rows(x.k), 1.0, k_t);
+    pack_transposed(s, key_rows(x.v), 1.0, v_t);
+    pack(s, key_rows(x.k), 1.0, d_padded, k_tile);
+    dk_tile.fill(0.0);
+    dv_tile.fill(0.0);
+
+    let window = window.min(1 << 24);
+    // The last block of queries that sees some key of a block of keys.
+    let last_block =
+        |first_key: usize, keys: usize| (first_key + keys - 1 + window).min(t - 1) / TILE;
+    for query_block in block..=last_block(first_key, keys) {
+        let first = query_block * TILE;
+        let queries = (t - first).min(TILE);
+        let band = Band::of_queries((first - first_key) as isize, window as isize);
+        let masked = !band.is_full(TILE, TILE);
+        for head in k_head * group..(k_head + 1) * group {
+            let offset = ((row * t + first) * h + head) * d;
+            let rows = |data| HeadRows::new(data, offset, h * d, queries, d);
+            pack(s, rows(x.q), scale, d_padded, q_tile);
+            pack(s, rows(x.dout), 1.0, d_padded, dout_tile);
+            let statistics = (row * h + head) * t + first;
+            tile.set_statistics(&x.lse[statistics..][..queries], &x.delta[statistics..][..queries]);
+            let q_rows = (&*q_tile, &*dout_tile, d_padded);
+            // SAFETY: `k_t` and `v_t` are [d, TILE], the two others [TILE, d_padded].
+            unsafe { tile.compute(s, queries, d, q_rows, (k_t, v_t), band, masked) };
+
+            let add = |a: &[f32], b: &[f32], c: &mut [f32]| {
+                let (rows, band) = (keys.next_multiple_of(STRIP), band.transposed());
+                let (cols, depth, old) = (d_padded, queries, Old::Keep);
+                let (a_row, a_step) = (1, TILE);
+                multiply(x.isa, Product { a, a_row, a_step, b, c, rows, cols, depth, band, old });
+            };
+            add(tile.p, dout_tile, dv_tile);
+            add(tile.ds, q_tile, dk_tile);
+            multiply(
+                x.isa,
+                Product {
+                    a: tile.ds,
+                    a_row: TILE,
+                    a_step: 1,
+                    b: k_tile,
+                    c: dq_tile,
+                    rows: queries.next_multiple_of(STRIP),
+                    cols: d_padded,
+                    depth: keys,
+                    band,
+                    old: Old::Discard,
+                },
+            );
+
+            // The block of keys before this one, where it is seen too, adds first; where not, there is nothing yet.
+            let others = block > 0 && query_block <= last_block(first_key - TILE, TILE);
+            if others {
+                turn.wait((query_block + 1 - block) * group + head - k_head * group + 1);
+            }
+            let len = (queries - 1) * h * d + d;
+            // SAFETY: the wait makes this the only task that touches these queries of this head.
+            let out = unsafe { Strided::new(dq, offset, h * d, len) };
+            write_rows(s, dq_tile, d_padded, (queries, d), scale, others, out);
+            turn.pass();
+        }
+    }
+    let len = (keys - 1) * k_heads * d + d;
+    for (tile, grad) in [(&*dk_tile, dk), (&*dv_tile, dv)] {
+        // SAFETY: these keys of this head belong to this task.
+        let out = unsafe { Strided::new(grad, key_offset, k_heads * d, len) };
+        write_rows(s, tile, d_padded, (keys, d), 1.0, false, out);
+    }
+}
+
+/// Sets rows of `out`, or adds to them, `scale` times those of `tile`.
+#[inline(always)]
+fn write_rows<S: Simd>(
+    s: S,
+    tile: &[f32],
+    tile_row: usize,
+    (rows, d): (usize, usize),
+    scale: f32,
+    add: bool,
+    mut out: Strided,
+) {
+    let factor = s.splat(scale);
+    for r in 0..rows {
+        let (from, to) = (&tile[r * tile_row..], out.row(r, d));
+        for c in (0..d).step_by(S::LANES) {
+            let old = if add { s.load_partial(&to[c..]) } else { s.splat(0.0) };
+            s.store_partial(&mut to[c..], s.mul_add(factor, s.load(&from[c..]), old));
+        }
+    }
+}
+
+/// Probabilities and the gradients of their scores, of one tile.
+struct Probabilities<'a> {
+    /// `[TILE queries, TILE keys]`.
+    p: &'a mut [f32],
+    /// The same shape.
+    ds: &'a mut [f32],
+    /// One per query.
+    lse: &'a mut [f32],
+    /// One per query.
+    delta: &'a mut [f32],
+    /// Number of keys, in whole vectors.
+    keys: usize,
+}
+
+impl Probabilities<'_> {
+    /// Missing queries get zeros, with which nothing overflows; their `q` and `dout` are 0 and so is what they add.
+    fn set_statistics(&mut self, lse: &[f32], delta: &[f32]) {
+        for (tile, values) in [(&mut *self.lse, lse), (&mut *self.delta, delta)] {
+            tile[..values.len()].copy_from_slice(values);
+            tile[values.len()..].fill(0.0);
+        }
+    }
+
+    /// Sets `p` and `ds` inside the band.
+    ///
+    /// # Safety
+    /// `q_rows` are q (times 1/sqrt(D)) and dout, `[queries padded to strips, row length]`; `k_cols` are k and v `[d, TILE]`.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn compute<S: Simd>(
+        &mut self,
+        s: S,
+        queries: usize,
+        d: usize,
+        q_rows: (&[f32], &[f32], usize),
+        k_cols: (&[f32], &[f32]),
+        band: Band,
+        masked: bool,
+    ) {
+        let most = if S::LANES == 16 { 4 } else { 2 };
+        for query in (0..queries).step_by(STRIP) {
+            let seen = band.columns(query, self.keys);
+            let (mut col, end) =
+                (seen.start / S::LANES * S::LANES, seen.end.next_multiple_of(S::LANES));
+            while col < end {
+                let vectors = ((end - col) / S::LANES).min(most);
+                for at in [(query, col), (query + 4, col)] {
+                    // SAFETY: the caller's; columns col.. hold `vectors` vectors.
+                    unsafe {
+                        match vectors {
+                            4 => self.compute_4::<S, 4>(s, d, at, q_rows, k_cols, band, masked),
+                            3 => self.compute_4::<S, 3>(s, d, at, q_rows, k_cols, band, masked),
+                            2 => self.compute_4::<S, 2>(s, d, at, q_rows, k_cols, band, masked),
+                            _ => self.compute_4::<S, 1>(s, d, at, q_rows, k_cols, band, masked),
+                        }
+                    }
+                }
+                col += vectors * S::LANES;
+            }
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn compute_4<S: Simd, const NV: usize>(
+        &mut self,
+        s: S,
+        d: usize,
+        (query, col): (usize, usize),
+        (q, dout, row): (&[f32], &[f32], usize),
+        (k_t, v_t): (&[f32], &[f32]),
+        band: Band,
+        masked: bool,
+    ) {
+        let rows = |x: &[f32]| -> [*const f32; 4] {
+            std::array::from_fn(|m| x.as_ptr().wrapping_add((query + m) * row))
+        };
+        let zero = [[s.splat(0.0); NV]; 4];
+        // SAFETY: the caller's.
+        let scores = unsafe { product(s, d, rows(q), 1, (k_t.as_ptr().add(col), TILE), zero) };
+        let at = |m: usize, n: usize| (query + m) * TILE + col + n * S::LANES;
+        for m in 0..4 {
+            let lse = s.splat(self.lse[query + m]);
+            for n in 0..NV {
+                let mut p = math::exp(s, s.sub(scores[m][n], lse));
+                if masked {
+                    p = band.select(s, query + m, col + n * S::LANES, p, s.splat(0.0));
+                }
+                s.store(&mut self.p[at(m, n)..], p);
+            }
+        }
+        // SAFETY: the caller's.
+        let dp = unsafe { product(s, d, rows(dout), 1, (v_t.as_ptr().add(col), TILE), zero) };
+        for m in 0..4 {
+            let delta = s.splat(self.delta[query + m]);
+            for n in 0..NV {
+                let ds = s.mul(s.load(&self.p[at(m, n)..]), s.sub(dp[m][n], delta));
+                s.store(&mut self.ds[at(m, n)..], ds);
+            }
+        }
+    }
+}

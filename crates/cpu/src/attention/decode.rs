@@ -1,0 +1,261 @@
+//! A few queries per row against a long cache: the time is that of reading the cache once.
+//!
+//! A task takes one chunk of positions of one row, all heads of it, so that it reads memory from front to back and the
+//! number of tasks does not depend on the number of heads. Chunks leave their maxima, sums and unscaled outputs; a second
+//! pass combines them in ascending order.
+
+use super::cached::CacheDims;
+use super::scratch::{LINE, align, padded, take};
+use crate::pool::SharedSlice;
+use crate::simd::Simd;
+use crate::{Context, math, simd_fn};
+
+/// With more queries per row than this, tiles are faster.
+pub(super) const MOST_QUERIES: usize = 16;
+
+/// Positions per task; a multiple of every vector length and of `KEYS`.
+const CHUNK: usize = 128;
+
+/// Keys that are worked on together.
+const KEYS: usize = 4;
+
+/// Stands for minus infinity.
+const LOWEST: f32 = -1e30;
+
+/// Values that a chunk leaves for each query and head: output, maximum, sum.
+fn partial_len(d: usize) -> usize {
+    padded(d) + LINE
+}
+
+/// f32 values, from an aligned start.
+pub(super) fn scratch_len(cx: &Context, dims: &CacheDims) -> usize {
+    let queries = dims.t * dims.h;
+    let partials = dims.b * dims.capacity.div_ceil(CHUNK) * queries * partial_len(dims.d);
+    partials + cx.pool.threads() * queries * CHUNK
+}
+
+#[allow(clippy::too_many_arguments)]
+pub(super) fn decode(
+    cx: &Context,
+    q: &[f32],
+    k_cache: &[f32],
+    v_cache: &[f32],
+    start: &[i32],
+    dims: &CacheDims,
+    out: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let CacheDims { b, t, capacity, h, k_heads, d, .. } = *dims;
+    let queries = t * h;
+    let chunks = capacity.div_ceil(CHUNK);
+    let per_chunk = queries * partial_len(d);
+    let mut scratch = align(scratch);
+    let partials = take(&mut scratch, b * chunks * per_chunk);
+    let shared = SharedSlice::new(partials);
+    let scores = SharedSlice::new(scratch);
+    cx.pool.run(b * chunks, &|task, thread| {
+        let row = task / chunks;
+        let cache = row * capacity * k_heads * d..(row + 1) * capacity * k_heads * d;
+        let chunk = Chunk {
+            q: &q[row * queries * d..][..queries * d],
+            k: &k_cache[cache.clone()],
+            v: &v_cache[cache],
+            first_query: dims.first(start, row),
+            first_key: task % chunks * CHUNK,
+            dims: *dims,
+        };
+        // SAFETY: each task has its own partial results, each thread its own scores.
+        let (partial, scores) = unsafe {
+            let per_thread = queries * CHUNK;
+            (
+                shared.range(task * per_chunk, per_chunk),
+                scores.range(thread * per_thread, per_thread),
+            )
+        };
+        chunk_partial(cx.isa, chunk, scores, partial);
+    });
+    let (partials, out) = (&*partials, SharedSlice::new(out));
+    cx.pool.run(b * t, &|task, _| {
+        let (row, query) = (task / t, task % t);
+        let position = dims.first(start, row) + query;
+        let seen = visible(position, dims, 0, capacity);
+        let chunks_seen = seen.start / CHUNK..seen.end.div_ceil(CHUNK);
+        for head in 0..h {
+            // SAFETY: each task has its own position.
+            let out = unsafe { out.range((task * h + head) * d, d) };
+            let first = row * chunks * per_chunk + (query * h + head) * partial_len(d);
+            combine(cx.isa, &partials[first..], per_chunk, chunks_seen.clone(), out);
+        }
+    });
+}
+
+/// The part of `first..end` that a query at `position` sees; empty parts are `first..first`.
+fn visible(position: usize, dims: &CacheDims, first: usize, end: usize) -> std::ops::Range<usize> {
+    let lo = position.saturating_sub(dims.window).max(first);
+    let hi = (position + 1).min(end);
+    if lo < hi { lo..hi } else { first..first }
+}
+
+/// One row's queries `[t, h, d]` and cache `[capacity, k_heads, d]`, and the chunk of it that is at hand.
+struct Chunk<'a> {
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    first_query: usize,
+    first_key: usize,
+    dims: CacheDims,
+}
+
+simd_fn! {
+    /// Sets `partial` `[t, h, partial_len]`; `scores` is `[t, h, CHUNK]`.
+    fn chunk_partial(x: Chunk<'_>, scores: &mut [f32], partial: &mut [f32]) = chunk_kernel
+}
+#[inline(always)]
+fn chunk_kernel<S: Simd>(s: S, x: Chunk<'_>, scores: &mut [f32], partial: &mut [f32]) {
+    let CacheDims { t, h, k_heads, d, capacity, .. } = x.dims;
+    let end = (x.first_key + CHUNK).min(capacity);
+    // What any of the queries sees.
+    let from = x.first_query.saturating_sub(x.dims.window).max(x.first_key);
+    let to = (x.first_query + t).min(end);
+    if from >= to {
+        return;
+    }
+    // Whole groups of keys, counted from the start of the chunk.
+    let from = from - (from - x.first_key) % KEYS;
+    let group = h / k_heads;
+    let scale = 1.0 / (d as f32).sqrt();
+    let rows = |data, key: usize, k_head: usize| -> [&[f32]; KEYS] {
+        let data: &[f32] = data;
+        std::array::from_fn(|m| &data[((key + m).min(end - 1) * k_heads + k_head) * d..][..d])
+    };
+    for key in (from..to).step_by(KEYS) {
+        for k_head in 0..k_heads {
+            let k = rows(x.k, key, k_head);
+            for query in 0..t {
+                for head in k_head * group..(k_head + 1) * group {
+                    let at = query * h + head;
+                    let dots = dots(s, &x.q[at * d..][..d], k);
+                    for (m, dot) in dots.into_iter().enumerate() {
+                        scores[at * CHUNK + key - x.first_key + m] = scale * dot;
+                    }
+                }
+            }
+        }
+    }
+    let d_padded = padded(d);
+    for (at, partial) in partial.chunks_exact_mut(partial_len(d)).enumerate() {
+        let seen = visible(x.first_query + at / h, &x.dims, x.first_key, end);
+        let p = &mut scores[at * CHUNK..][..CHUNK];
+        p[..seen.start - x.first_key].fill(LOWEST);
+        p[seen.end - x.first_key..].fill(LOWEST);
+        let (max, total) = softmax(s, p);
+        let (output, statistics) = partial.split_at_mut(d_padded);
+        output.fill(0.0);
+        (statistics[0], statistics[1]) = (max, total);
+    }
+    for key in (from..to).step_by(KEYS) {
+        for k_head in 0..k_heads {
+            let v = rows(x.v, key, k_head);
+            for query in 0..t {
+                for head in k_head * group..(k_head + 1) * group {
+                    let at = query * h + head;
+                    let p = &scores[at * CHUNK + key - x.first_key..][..KEYS];
+                    add_weighted(s, p, v, &mut partial[at * partial_len(d)..][..d_padded]);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn dots<S: Simd>(s: S, q: &[f32], k: [&[f32]; KEYS]) -> [f32; KEYS] {
+    let mut acc = [s.splat(0.0); KEYS];
+    let whole = q.len() / S::LANES * S::LANES;
+    for c in (0..whole).step_by(S::LANES) {
+        let q = s.load(&q[c..]);
+        for m in 0..KEYS {
+            acc[m] = s.mul_add(q, s.load(&k[m][c..]), acc[m]);
+        }
+    }
+    if whole < q.len() {
+        let q = s.load_partial(&q[whole..]);
+        for m in 0..KEYS {
+            acc[m] = s.mul_add(q, s.load_partial(&k[m][whole..]), acc[m]);
+        }
+    }
+    let mut dots = [0.0; KEYS];
+    for m in 0..KEYS {
+        dots[m] = s.reduce_add(acc[m]);
+    }
+    dots
+}
+
+/// `out += Σ_m p[m]·v[m]`
+#[inline(always)]
+fn add_weighted<S: Simd>(s: S, p: &[f32], v: [&[f32]; KEYS], out: &mut [f32]) {
+    let d = v[0].len();
+    for c in (0..d).step_by(S::LANES) {
+        let mut sum = s.load(&out[c..]);
+        for m in 0..KEYS {
+            sum = s.mul_add(s.splat(p[m]), load(s, &v[m][c..]), sum);
+        }
+        s.store(&mut out[c..], sum);
+    }
+}
+
+/// The first values of `x`, a whole vector of them if there are as many.
+#[inline(always)]
+fn load<S: Simd>(s: S, x: &[f32]) -> S::V {
+    if x.len() >= S::LANES { s.load(x) } else { s.load_partial(x) }
+}
+
+/// Turns scores into `e^(score - max)`, 0 where they are [`LOWEST`]; returns the maximum and the sum.
+#[inline(always)]
+fn softmax<S: Simd>(s: S, p: &mut [f32]) -> (f32, f32) {
+    let mut max = s.splat(LOWEST);
+    for p in p.chunks_exact(S::LANES) {
+        max = s.max(max, s.load(p));
+    }
+    let max = s.reduce_max(max);
+    let mut total = s.splat(0.0);
+    for p in p.chunks_exact_mut(S::LANES) {
+        let score = s.load(p);
+        let e = math::exp(s, s.sub(score, s.splat(max)));
+        let e = s.select_ge(score, s.splat(0.5 * LOWEST), e, s.splat(0.0));
+        total = s.add(total, e);
+        s.store(p, e);
+    }
+    (max, s.reduce_add(total))
+}
+
+simd_fn! {
+    /// Sets `out` from the partial results, one every `stride` values.
+    fn combine(partials: &[f32], stride: usize, chunks: std::ops::Range<usize>, out: &mut [f32]) = combine_kernel
+}
+#[inline(always)]
+fn combine_kernel<S: Simd>(
+    s: S,
+    partials: &[f32],
+    stride: usize,
+    chunks: std::ops::Range<usize>,
+    out: &mut [f32],
+) {
+    let d_padded = padded(out.len());
+    let statistics = |chunk: usize| {
+        let at = chunk * stride + d_padded;
+        (partials[at], partials[at + 1])
+    };
+    let max = chunks.clone().map(|chunk| statistics(chunk).0).fold(LOWEST, f32::max);
+    let weight = |chunk: usize| (statistics(chunk).0 - max).exp();
+    let total: f32 = chunks.clone().map(|chunk| weight(chunk) * statistics(chunk).1).sum();
+    let inverse = if total > 0.0 { 1.0 / total } else { 0.0 };
+    out.fill(0.0);
+    for chunk in chunks {
+        let weight = s.splat(weight(chunk) * inverse);
+        let partial = &partials[chunk * stride..][..d_padded];
+        for c in (0..out.len()).step_by(S::LANES) {
+            let sum = s.mul_add(weight, s.load(&partial[c..]), s.load_partial(&out[c..]));
+            s.store_partial(&mut out[c..], sum);
+        }
+    }
+}

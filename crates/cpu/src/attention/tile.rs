@@ -1,0 +1,265 @@
+//! The products on tiles: register-blocked micro-kernels, and the packing that feeds them.
+//!
+//! A tile is `TILE` queries by `TILE` keys. Where the mask cuts it, row `m` of a tile has visible columns in a [`Band`]
+//! around `m`; products leave out what lies outside.
+
+use super::transpose::Transpose;
+use crate::simd::Simd;
+use crate::simd_fn;
+
+/// Queries, and keys, in a tile: at head size 64 one operand takes 16 KiB.
+pub(super) const TILE: usize = 64;
+
+/// Rows that share one range of visible columns. A vector holds a multiple of it, so whatever one product of a tile
+/// writes covers what the next one reads.
+pub(super) const STRIP: usize = 8;
+
+/// Column numbers inside a tile, for masks.
+static COLUMNS: [f32; TILE] = {
+    let mut numbers = [0.0; TILE];
+    let mut i = 0;
+    while i < TILE {
+        numbers[i] = i as f32;
+        i += 1;
+    }
+    numbers
+};
+
+/// Row `m` sees the columns `m + lo ..= m + hi`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Band {
+    lo: isize,
+    hi: isize,
+}
+
+impl Band {
+    /// Rows are queries, columns keys; `ahead` is the position of the first query minus that of the first key.
+    pub(super) fn of_queries(ahead: isize, window: isize) -> Band {
+        Band { lo: ahead - window, hi: ahead }
+    }
+
+    /// The same with rows and columns exchanged.
+    pub(super) fn transposed(self) -> Band {
+        Band { lo: -self.hi, hi: -self.lo }
+    }
+
+    /// True when every one of `rows` rows sees every one of `cols` columns.
+    pub(super) fn is_full(self, rows: usize, cols: usize) -> bool {
+        self.lo <= 1 - rows as isize && self.hi >= cols as isize - 1
+    }
+
+    /// The columns below `cols` that some row of the strip at `row` sees.
+    #[inline(always)]
+    pub(super) fn columns(self, row: usize, cols: usize) -> std::ops::Range<usize> {
+        let (row, cols) = (row as isize, cols as isize);
+        let lo = (row + self.lo).clamp(0, cols);
+        let hi = (row + STRIP as isize + self.hi).clamp(lo, cols);
+        lo as usize..hi as usize
+    }
+
+    /// `yes` in the lanes from column `col` on that row `row` sees, `no` in the others.
+    #[inline(always)]
+    pub(super) fn select<S: Simd>(self, s: S, row: usize, col: usize, yes: S::V, no: S::V) -> S::V {
+        let ahead = s.sub(s.load(&COLUMNS[col..]), s.splat(row as f32));
+        let below = s.select_ge(s.splat(self.hi as f32), ahead, yes, no);
+        s.select_ge(ahead, s.splat(self.lo as f32), below, no)
+    }
+}
+
+/// `acc + a·b` over `depth`: `a[m]` points at row m, whose values are `a_step` apart; row k of `b` is at `k·b_row`.
+///
+/// # Safety
+/// The rows must be readable over `depth` values, `b` over `depth` rows of `NV` vectors.
+#[inline(always)]
+pub(super) unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    depth: usize,
+    a: [*const f32; MR],
+    a_step: usize,
+    (b, b_row): (*const f32, usize),
+    mut acc: [[S::V; NV]; MR],
+) -> [[S::V; NV]; MR] {
+    for k in 0..depth {
+        let mut row = [s.splat(0.0); NV];
+        for (n, v) in row.iter_mut().enumerate() {
+            // SAFETY: k < depth, n < NV.
+            *v = unsafe { s.load_ptr(b.add(k * b_row + n * S::LANES)) };
+        }
+        for m in 0..MR {
+            // SAFETY: k < depth.
+            let x = s.splat(unsafe { *a[m].add(k * a_step) });
+            for n in 0..NV {
+                acc[m][n] = s.mul_add(x, row[n], acc[m][n]);
+            }
+        }
+    }
+    acc
+}
+
+/// What a product does with the old value of its result.
+#[derive(Clone, Copy)]
+pub(super) enum Old<'a> {
+    /// Forgets it.
+    Discard,
+    /// Adds to it.
+    Keep,
+    /// Multiplies row m by this first.
+    Scale(&'a [f32]),
+}
+
+/// `c = old c + a·b`, with `a` known to be 0 outside a band. `a[m][k]` is at `m·a_row + k·a_step`.
+pub(super) struct Product<'a> {
+    pub a: &'a [f32],
+    pub a_row: usize,
+    pub a_step: usize,
+    /// `[depth, cols]`.
+    pub b: &'a [f32],
+    /// `[rows, cols]`; `rows` is a multiple of [`STRIP`], `cols` of 16.
+    pub c: &'a mut [f32],
+    pub rows: usize,
+    pub cols: usize,
+    pub depth: usize,
+    pub band: Band,
+    pub old: Old<'a>,
+}
+
+simd_fn! {
+    /// Computes a [`Product`].
+    pub(super) fn multiply(p: Product<'_>) = multiply_kernel
+}
+#[inline(always)]
+fn multiply_kernel<S: Simd>(s: S, mut p: Product<'_>) {
+    assert!(p.rows.is_multiple_of(STRIP) && p.cols.is_multiple_of(S::LANES));
+    assert!(p.b.len() >= p.depth * p.cols && p.c.len() >= p.rows * p.cols);
+    if p.rows == 0 || p.depth == 0 {
+        return;
+    }
+    assert!(p.a.len() > (p.rows - 1) * p.a_row + (p.depth - 1) * p.a_step);
+    if let Old::Scale(factors) = p.old {
+        assert!(factors.len() >= p.rows);
+    }
+    // 4 x 4 vectors of results fit the 32 registers of AVX-512, 4 x 2 the 16 of AVX2.
+    let most = if S::LANES == 16 { 4 } else { 2 };
+    let mut col = 0;
+    while col < p.cols {
+        let vectors = ((p.cols - col) / S::LANES).min(most);
+        // SAFETY: the lengths were checked above; columns col.. hold at least `vectors` vectors.
+        unsafe {
+            match vectors {
+                4 => multiply_columns::<S, 4, 4>(s, &mut p, col),
+                3 => multiply_columns::<S, 4, 3>(s, &mut p, col),
+                2 if S::LANES == 16 => multiply_columns::<S, 8, 2>(s, &mut p, col),
+                2 => multiply_columns::<S, 4, 2>(s, &mut p, col),
+                _ => multiply_columns::<S, 8, 1>(s, &mut p, col),
+            }
+        }
+        col += vectors * S::LANES;
+    }
+}
+
+/// # Safety
+/// The operands must be as long as [`Product`] says, and have `NV` vectors from column `col` on.
+#[inline(always)]
+unsafe fn multiply_columns<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    p: &mut Product<'_>,
+    col: usize,
+) {
+    for row in (0..p.rows).step_by(MR) {
+        let ks = p.band.columns(row / STRIP * STRIP, p.depth);
+        let mut acc = [[s.splat(0.0); NV]; MR];
+        // SAFETY: rows, columns and depth stay within the lengths that the caller vouches for.
+        unsafe {
+            let c = p.c.as_mut_ptr().add(row * p.cols + col);
+            for m in 0..MR {
+                for n in 0..NV {
+                    let old = || s.load_ptr(c.add(m * p.cols + n * S::LANES));
+                    acc[m][n] = match p.old {
+                        Old::Discard => acc[m][n],
+                        Old::Keep => old(),
+                        Old::Scale(factors) => {
+                            s.mul(s.splat(*factors.get_unchecked(row + m)), old())
+                        }
+                    };
+                }
+            }
+            let a = p.a.as_ptr().add(row * p.a_row + ks.start * p.a_step);
+            let a: [*const f32; MR] = std::array::from_fn(|m| a.wrapping_add(m * p.a_row));
+            let b = p.b.as_ptr().add(ks.start * p.cols + col);
+            let acc = product(s, ks.len(), a, p.a_step, (b, p.cols), acc);
+            for m in 0..MR {
+                for n in 0..NV {
+                    s.store_ptr(c.add(m * p.cols + n * S::LANES), acc[m][n]);
+                }
+            }
+        }
+    }
+}
+
+/// Some rows of one head inside a larger array: row r is at `data[r·row ..][..d]`.
+#[derive(Clone, Copy)]
+pub(super) struct HeadRows<'a> {
+    pub data: &'a [f32],
+    pub row: usize,
+    pub rows: usize,
+    pub d: usize,
+}
+
+impl<'a> HeadRows<'a> {
+    /// `rows` rows from `first` on of the head that starts at `offset`, in an array whose rows are `row` apart.
+    pub(super) fn new(data: &'a [f32], offset: usize, row: usize, rows: usize, d: usize) -> Self {
+        let data = &data[offset..];
+        assert!(rows == 0 || data.len() >= (rows - 1) * row + d);
+        HeadRows { data, row, rows, d }
+    }
+
+    /// `rows` of these rows, from `first` on.
+    pub(super) fn part(self, first: usize, rows: usize) -> Self {
+        assert!(first + rows <= self.rows);
+        HeadRows { data: &self.data[first * self.row..], rows, ..self }
+    }
+}
+
+/// Copies rows, times `scale`, to `out` `[rows.rows padded to strips, d_padded]`; padding is 0.
+#[inline(always)]
+pub(super) fn pack<S: Simd>(
+    s: S,
+    rows: HeadRows<'_>,
+    scale: f32,
+    d_padded: usize,
+    out: &mut [f32],
+) {
+    let factor = s.splat(scale);
+    let padded = rows.rows.next_multiple_of(STRIP);
+    let (used, unused) = out[..padded * d_padded].split_at_mut(rows.rows * d_padded);
+    for (r, out) in used.chunks_exact_mut(d_padded).enumerate() {
+        let row = &rows.data[r * rows.row..][..rows.d];
+        let whole = rows.d / S::LANES * S::LANES;
+        for c in (0..whole).step_by(S::LANES) {
+            s.store(&mut out[c..], s.mul(factor, s.load(&row[c..])));
+        }
+        for c in (whole..d_padded).step_by(S::LANES) {
+            let rest = &row[c.min(rows.d)..];
+            s.store(&mut out[c..], s.mul(factor, s.load_partial(rest)));
+        }
+    }
+    unused.fill(0.0);
+}
+
+/// Writes rows, times `scale`, as the columns of `out` `[d, TILE]`; columns of missing rows are 0.
+#[inline(always)]
+pub(super) fn pack_transposed<S: Transpose>(s: S, rows: HeadRows<'_>, scale: f32, out: &mut [f32]) {
+    assert!(rows.rows <= TILE && out.len() >= rows.d * TILE);
+    for r in (0..TILE).step_by(S::LANES) {
+        let here = rows.rows.saturating_sub(r).min(S::LANES);
+        for c in (0..rows.d).step_by(S::LANES) {
+            let cols = (rows.d - c).min(S::LANES);
+            // SAFETY: `here` rows from r on and `cols` columns from c on exist; `out` has d rows of TILE values.
+            unsafe {
+                let src = rows.data.as_ptr().wrapping_add(r * rows.row + c);
+                let dst = out.as_mut_ptr().add(c * TILE + r);
+                s.transpose((src, rows.row), here, cols, scale, (dst, TILE));
+            }
+        }
+    }
+}
