@@ -1,7 +1,7 @@
 //! Cache blocking and the division of a product into tasks.
 //!
-//! B is packed one block (`kc` x `nc`) at a time, by all threads; it then stays in each core's second-level cache while
-//! tasks, each with some rows of A, sweep over it. The split of k depends on k alone and every element is summed by one
+//! B is packed one block (`kc` x `nc`) at a time, by all threads. Then tasks take some rows of A each: they pack them into
+//! their core's second-level cache, and every panel of B, brought nearer once, meets all of them. The split of k depends on k alone and every element is summed by one
 //! task in the order of k, so results do not depend on which thread computes what, nor on how many there are.
 
 use super::matrix::Matrix;
@@ -11,12 +11,13 @@ use super::{Epilogue, Output};
 use crate::pool::SharedSlice;
 use crate::{Context, simd_fn};
 
-/// Longest block of k: a panel of A takes 18 KB of a first-level cache.
+/// Longest block of k: a panel of A takes 12 KB of a first-level cache with AVX-512.
 const KC: usize = 384;
-/// Values in a packed block of B: 0.6 MB of a second-level cache of 1 MB.
-const B_BLOCK: usize = 384 * KC;
-/// Panels of A that a task packs at once: rows are read in runs of several cache lines.
-const PANELS_PER_TASK: usize = 8;
+/// Values in a packed block of B: 2.4 MB of a shared third-level cache.
+const B_BLOCK: usize = 1536 * KC;
+/// Panels of A that a task packs at once: 0.2 MB of a second-level cache of 1 MB with AVX-512. Each panel of B that comes
+/// from the third level is used that many times.
+const PANELS_PER_TASK: usize = 16;
 /// Products of fewer multiply-adds than this are not worth waking other threads for.
 const PARALLEL_FROM: usize = 1 << 18;
 /// f32 values in a cache line; panels start on one.
@@ -202,8 +203,8 @@ fn compute_kernel<S: Tile>(
     assert!(packed_a.len() >= rows.len().next_multiple_of(S::MR) * depth);
     // SAFETY: the panels fit, by the assertion.
     unsafe { pack::pack(s, a, S::MR, 0..depth, packed_a.as_mut_ptr()) };
-    for row in rows.clone().step_by(S::MR) {
-        for col in cols.clone().step_by(S::NR) {
+    for col in cols.clone().step_by(S::NR) {
+        for row in rows.clone().step_by(S::MR) {
             let offset = row * stage.output.ldc + stage.col + col;
             // SAFETY: panels of A and B lie at these places, shares begin on whole panels; C holds all rows and
             // columns (checked when the output was made), and no other task has this tile.

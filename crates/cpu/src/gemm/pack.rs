@@ -4,6 +4,9 @@
 use super::matrix::Matrix;
 use super::tile::{Block, Tile};
 
+/// How far ahead of a copy its source is asked for: steps of the depth lie too far apart for the hardware to foresee.
+const STEPS_AHEAD: usize = 12;
+
 /// Packs `src` (width x depth) into panels of `panel` rows: panel p holds, for each step d of the depth in turn, the
 /// values (p·panel .. (p+1)·panel, d). Rows beyond the last one are zeros. A is packed as it is, B transposed.
 ///
@@ -32,7 +35,7 @@ pub(crate) unsafe fn pack<S: Tile>(
     }
 }
 
-/// Depth lies contiguously: square blocks are transposed in registers.
+/// Depth lies contiguously: square blocks are transposed in registers, while the next panel's are asked for.
 ///
 /// # Safety
 /// As [`pack`].
@@ -61,6 +64,9 @@ unsafe fn pack_transposing<S: Tile>(
                 // SAFETY: source rows lie inside `src`; the destination is the caller's contract.
                 unsafe {
                     let from = src.data().as_ptr().wrapping_add((first + col) * stride + d);
+                    for r in 0..rows {
+                        s.prefetch(from.wrapping_add((panel + r) * stride));
+                    }
                     s.transpose(from, stride, out.add(start + d * panel + col), &block);
                 }
                 d += steps;
@@ -93,6 +99,7 @@ unsafe fn pack_copying<S: Tile>(
                 // spill into the next step of the panel, which is written later (see `pack_transposing`).
                 unsafe {
                     let from = from.wrapping_add(first + col);
+                    s.prefetch(from.wrapping_add(STEPS_AHEAD * src.col_stride()));
                     let v = if there >= S::LANES {
                         s.load_ptr(from)
                     } else {

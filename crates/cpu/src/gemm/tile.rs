@@ -193,11 +193,13 @@ pub(crate) unsafe fn narrowest<S: Tile, const R: usize, const HALF: usize, const
 ) {
     // SAFETY: the caller's.
     unsafe {
-        match (t.rows <= HALF, NV > 1 && t.cols <= S::LANES) {
-            (false, false) => compute::<S, R, NV>(s, t),
-            (false, true) => compute::<S, R, 1>(s, t),
-            (true, false) => compute::<S, HALF, NV>(s, t),
-            (true, true) => compute::<S, HALF, 1>(s, t),
+        match (t.rows <= HALF, t.cols.div_ceil(S::LANES)) {
+            (false, 1) if NV > 1 => compute::<S, R, 1>(s, t),
+            (false, 2) if NV > 2 => compute::<S, R, 2>(s, t),
+            (false, _) => compute::<S, R, NV>(s, t),
+            (true, 1) if NV > 1 => compute::<S, HALF, 1>(s, t),
+            (true, 2) if NV > 2 => compute::<S, HALF, 2>(s, t),
+            (true, _) => compute::<S, HALF, NV>(s, t),
         }
     }
 }
