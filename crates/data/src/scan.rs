@@ -1,0 +1,319 @@
+//! One pass over a JSONL file: where its documents lie, what they hash to, and which lines are none.
+
+use std::fmt;
+use std::io::{BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::DataError;
+use crate::jsonl;
+
+/// A longer line is reported and skipped: a file without newlines must not fill the memory.
+pub const MAX_LINE_BYTES: usize = 256 << 20;
+
+/// So much is read before its lines are parsed in parallel.
+const BLOCK_BYTES: u64 = 4 << 20;
+
+/// A line that is no document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file.display(), self.line, self.why)
+    }
+}
+
+/// Where one document lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Number of its file.
+    pub file: u32,
+    /// Length of its line in bytes, without the newline.
+    pub length: u32,
+    /// Offset of its line.
+    pub offset: u64,
+    /// Bytes of its text.
+    pub text_bytes: u32,
+    /// First eight bytes of its text's BLAKE3 hash.
+    pub hash: u64,
+}
+
+pub(crate) fn short_hash(hash: &blake3::Hash) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
+
+/// How a file is read, and how much of what is wrong with it is kept.
+pub(crate) struct ScanOptions<'a> {
+    pub field: &'a str,
+    pub strict: bool,
+    /// So many problems are kept; the rest is counted.
+    pub keep: usize,
+    pub max_line_bytes: usize,
+}
+
+/// What a file holds.
+#[derive(Default)]
+pub(crate) struct Scanned {
+    pub entries: Vec<Entry>,
+    /// Bytes of the file after decompression.
+    pub bytes: u64,
+    pub empty_documents: u64,
+    pub problem_count: u64,
+    pub problems: Vec<Problem>,
+    /// Over the hashes of all documents in order.
+    hasher: blake3::Hasher,
+}
+
+impl Scanned {
+    /// Stands for the documents and their order. White space and other fields do not count.
+    pub(crate) fn content_hash(&self) -> String {
+        self.hasher.finalize().to_hex()[..32].to_owned()
+    }
+}
+
+/// Reads all lines. Blank ones are passed over, documents with an empty text are only counted.
+pub(crate) fn scan(
+    reader: &mut dyn Read,
+    path: &Path,
+    file: u32,
+    options: &ScanOptions<'_>,
+) -> Result<Scanned, DataError> {
+    let mut scanner = Scanner { path, file, options, line: 1, found: Scanned::default() };
+    let mut buffer: Vec<u8> = Vec::new();
+    let mut start = 0; // offset of the buffer in the file
+    let mut discarding = false; // inside a line that is too long
+    loop {
+        let known = buffer.len();
+        let n = reader
+            .take(BLOCK_BYTES)
+            .read_to_end(&mut buffer)
+            .map_err(DataError::io("read", path))?;
+        let at_end = n == 0;
+        let newline = buffer[known..].iter().rposition(|b| *b == b'\n').map(|at| known + at + 1);
+        let mut ready = if at_end { buffer.len() } else { newline.unwrap_or(0) };
+        if discarding {
+            let rest_of_line = buffer[..ready].iter().position(|b| *b == b'\n').map(|at| at + 1);
+            let drop = rest_of_line.unwrap_or(buffer.len());
+            discarding = rest_of_line.is_none();
+            scanner.line += u64::from(rest_of_line.is_some());
+            buffer.drain(..drop);
+            start += drop as u64;
+            ready = ready.saturating_sub(drop);
+        }
+        scanner.lines(&buffer[..ready], start)?;
+        buffer.drain(..ready);
+        start += ready as u64;
+        if at_end {
+            scanner.found.bytes = start;
+            return Ok(scanner.found);
+        }
+        if buffer.len() > options.max_line_bytes {
+            scanner.problem(format!("longer than {} bytes", options.max_line_bytes))?;
+            discarding = true;
+            start += buffer.len() as u64;
+            buffer.clear();
+        }
+    }
+}
+
+struct Scanner<'a> {
+    path: &'a Path,
+    file: u32,
+    options: &'a ScanOptions<'a>,
+    /// Number of the next line, from 1.
+    line: u64,
+    found: Scanned,
+}
+
+impl Scanner<'_> {
+    /// Takes a run of whole lines that starts at `offset`. Parses in parallel, files the results in order.
+    fn lines(&mut self, block: &[u8], offset: u64) -> Result<(), DataError> {
+        let lines = split(block, offset);
+        let field = self.options.field;
+        let hash = |(_, line): &(u64, &[u8])| -> Option<Result<(blake3::Hash, usize), String>> {
+            if line.iter().all(u8::is_ascii_whitespace) {
+                return None;
+            }
+            Some(jsonl::text(line, field).map(|t| (blake3::hash(t.as_bytes()), t.len())))
+        };
+        let hashes: Vec<_> = lines.par_iter().with_min_len(4).map(hash).collect();
+        for ((offset, line), hash) in lines.iter().zip(hashes) {
+            match hash {
+                Some(Ok((hash, text_bytes))) => {
+                    self.document(*offset, line.len(), hash, text_bytes)?
+                }
+                Some(Err(why)) => self.problem(why)?,
+                None => {}
+            }
+            self.line += 1;
+        }
+        Ok(())
+    }
+
+    fn document(
+        &mut self,
+        offset: u64,
+        length: usize,
+        hash: blake3::Hash,
+        text_bytes: usize,
+    ) -> Result<(), DataError> {
+        if text_bytes == 0 {
+            self.found.empty_documents += 1;
+            return Ok(());
+        }
+        // Only the last line of a block can pass the limit unnoticed.
+        if length > self.options.max_line_bytes {
+            return self.problem(format!("longer than {} bytes", self.options.max_line_bytes));
+        }
+        if self.found.entries.len() == u32::MAX as usize {
+            return Err(DataError::TooManyDocuments { path: self.path.to_owned() });
+        }
+        self.found.hasher.update(hash.as_bytes());
+        self.found.entries.push(Entry {
+            file: self.file,
+            length: length as u32,
+            offset,
+            text_bytes: text_bytes as u32,
+            hash: short_hash(&hash),
+        });
+        Ok(())
+    }
+
+    fn problem(&mut self, why: String) -> Result<(), DataError> {
+        let problem = Problem { file: self.path.to_owned(), line: self.line, why };
+        if self.options.strict {
+            return Err(DataError::BadLine(problem));
+        }
+        self.found.problem_count += 1;
+        if self.found.problems.len() < self.options.keep {
+            self.found.problems.push(problem);
+        }
+        Ok(())
+    }
+}
+
+/// The lines of a block without their newlines, each with its offset in the file.
+fn split(block: &[u8], offset: u64) -> Vec<(u64, &[u8])> {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    let mut lines = Vec::new();
+    let mut at = 0;
+    if offset == 0 && block.starts_with(BYTE_ORDER_MARK) {
+        at = BYTE_ORDER_MARK.len();
+    }
+    while at < block.len() {
+        let mut rest = &block[at..];
+        let taken = rest.skip_until(b'\n').expect("a slice can be read");
+        let line = &block[at..at + taken];
+        lines.push((offset + at as u64, line.strip_suffix(b"\n").unwrap_or(line)));
+        at += taken;
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives a few bytes at a time, so that lines cross every boundary.
+    struct Trickle<'a>(&'a [u8], usize);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let n = self.1.min(buffer.len()).min(self.0.len());
+            buffer[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    fn options() -> ScanOptions<'static> {
+        ScanOptions { field: "text", strict: false, keep: 3, max_line_bytes: 1000 }
+    }
+
+    fn scan_bytes(bytes: &[u8]) -> Scanned {
+        scan(&mut Trickle(bytes, 7), Path::new("x.jsonl"), 0, &options()).unwrap()
+    }
+
+    #[test]
+    fn entries_point_at_their_lines() {
+        let bytes = b"\xef\xbb\xbf{\"text\":\"a\"}\r\n\n  \n{\"text\":\"\"}\n{\"text\":\"bc\"}";
+        let scanned = scan_bytes(bytes);
+        assert_eq!((scanned.entries.len(), scanned.empty_documents), (2, 1));
+        assert_eq!((scanned.problem_count, scanned.bytes), (0, bytes.len() as u64));
+        let texts: Vec<_> = scanned
+            .entries
+            .iter()
+            .map(|e| {
+                let line = &bytes[e.offset as usize..][..e.length as usize];
+                let text = jsonl::text(line, "text").unwrap().into_owned();
+                assert_eq!(e.text_bytes as usize, text.len());
+                text
+            })
+            .collect();
+        assert_eq!(texts, ["a", "bc"]);
+    }
+
+    #[test]
+    fn bad_lines_are_counted_and_the_first_are_kept() {
+        let scanned = scan_bytes(b"nonsense\n\n{\"text\":\"a\"}\n{}\n[]\n{\"text\":1}\n");
+        assert_eq!((scanned.entries.len(), scanned.problem_count), (1, 4));
+        let said: Vec<_> = scanned.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 3);
+        assert_eq!(said[1], "x.jsonl:4: no field `text`");
+        assert!(said[0].starts_with("x.jsonl:1: not JSON"), "{}", said[0]);
+    }
+
+    #[test]
+    fn strict_stops_at_the_first_bad_line() {
+        let strict = ScanOptions { strict: true, ..options() };
+        let mut bytes: &[u8] = b"{\"text\":\"a\"}\n{}\n{}\n";
+        match scan(&mut bytes, Path::new("x.jsonl"), 0, &strict).map(|s| s.problem_count) {
+            Err(DataError::BadLine(problem)) => assert_eq!(problem.line, 2),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn white_space_and_other_fields_do_not_change_the_content() {
+        let plain = scan_bytes(b"{\"text\":\"a\"}\n{\"text\":\"b\"}\n").content_hash();
+        assert_eq!(
+            plain,
+            scan_bytes(b" {\"id\":1,\"text\":\"\\u0061\"}\n\n{\"text\":\"b\"}").content_hash()
+        );
+        assert_ne!(plain, scan_bytes(b"{\"text\":\"b\"}\n{\"text\":\"a\"}\n").content_hash());
+        assert_ne!(plain, scan_bytes(b"{\"text\":\"ab\"}\n").content_hash());
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_skipped_in_bounded_memory() {
+        let limit = BLOCK_BYTES as usize + 10;
+        let long = ScanOptions { max_line_bytes: limit, ..options() };
+        for (n, tail) in [(limit + 1, "\n"), (3 * limit, "\n"), (3 * limit, "")] {
+            let mut bytes = b"{\"text\":\"a\"}\n".to_vec();
+            bytes.extend(format!("{{\"text\":\"{}\"}}", "x".repeat(n)).as_bytes());
+            bytes.extend(tail.as_bytes());
+            let after = if tail.is_empty() { "" } else { "{\"text\":\"b\"}\n{}\n" };
+            bytes.extend(after.as_bytes());
+            let scanned = scan(&mut &bytes[..], Path::new("x.jsonl"), 0, &long).unwrap();
+            let lines: Vec<_> = scanned.problems.iter().map(|p| p.line).collect();
+            assert_eq!(lines, if tail.is_empty() { vec![2] } else { vec![2, 4] }, "{n}");
+            assert_eq!(scanned.entries.len(), if tail.is_empty() { 1 } else { 2 });
+            let last = scanned.entries.last().unwrap();
+            let line = &bytes[last.offset as usize..][..last.length as usize];
+            assert_eq!(jsonl::text(line, "text").unwrap().len(), 1);
+            assert_eq!(scanned.bytes, bytes.len() as u64);
+        }
+    }
+}
