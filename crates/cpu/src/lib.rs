@@ -7,11 +7,20 @@
 
 pub mod attention;
 mod context;
+mod elementwise;
+mod embed;
+mod gate;
 pub mod gemm;
 pub mod isa;
 pub mod math;
+mod movement;
+mod muon;
+mod norm;
+mod parallel;
 pub mod peak;
 pub mod pool;
+mod reduce;
+mod rope;
 pub mod simd;
 
 pub use context::Context;

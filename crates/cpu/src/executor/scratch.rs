@@ -1,0 +1,69 @@
+//! How much working memory each op's kernel needs.
+
+use kiln_graph::ops::LinearCrossEntropy;
+use kiln_graph::{Op, TensorType};
+
+use super::dispatch::{attention_dims, cached_dims, cross_entropy_dims};
+use crate::gemm::gemm_scratch_len;
+use crate::{Context, attention, cross_entropy, muon, reduce};
+
+fn matrix(ty: &TensorType) -> (usize, usize) {
+    (ty.shape().rows(), ty.shape().last())
+}
+
+/// Working memory of an op on inputs of these types, in f32 values.
+pub(super) fn scratch_len(cx: &Context, op: &Op, inputs: &[TensorType]) -> usize {
+    match op {
+        Op::Linear(_) => {
+            let ((rows, k), (m, _)) = (matrix(&inputs[0]), matrix(&inputs[1]));
+            gemm_scratch_len(cx, rows, m, k)
+        }
+        Op::LinearGradInput(_) => {
+            let ((rows, m), (_, k)) = (matrix(&inputs[0]), matrix(&inputs[1]));
+            gemm_scratch_len(cx, rows, k, m)
+        }
+        Op::LinearGradWeight(_) => {
+            let ((rows, m), (_, k)) = (matrix(&inputs[0]), matrix(&inputs[1]));
+            gemm_scratch_len(cx, m, k, rows)
+        }
+        Op::Attention(op) => attention::forward_scratch_len(cx, &attention_dims(&inputs[0], &inputs[1], op.window)),
+        Op::AttentionGrad(op) => {
+            attention::backward_scratch_len(cx, &attention_dims(&inputs[0], &inputs[1], op.window))
+        }
+        Op::AttentionCached(op) => {
+            attention::cached_scratch_len(cx, &cached_dims(&inputs[0], &inputs[1], op.window))
+        }
+        Op::LinearCrossEntropy(op) => cross_entropy_scratch_len(cx, op, inputs, false),
+        Op::LinearCrossEntropyGrad(op) => cross_entropy_scratch_len(cx, &op.0, inputs, true),
+        Op::Logits(op) => {
+            let (rows, width) = matrix(&inputs[0]);
+            gemm_scratch_len(cx, rows, op.vocab, width)
+        }
+        Op::DotAt(_) | Op::Sum(_) | Op::BlendGrad(_) => reduce::scratch_len(inputs[0].len()),
+        Op::MuonOrthogonalize(op) => {
+            let (rows, cols) = matrix(&inputs[0]);
+            muon::orthogonalize_scratch_len(cx, op, rows, cols)
+        }
+        Op::MuonNormalize(_) => {
+            let (rows, cols) = matrix(&inputs[0]);
+            muon::normalize_scratch_len(rows, cols)
+        }
+        _ => 0,
+    }
+}
+
+fn cross_entropy_scratch_len(
+    cx: &Context,
+    op: &LinearCrossEntropy,
+    inputs: &[TensorType],
+    gradient: bool,
+) -> usize {
+    let dims = cross_entropy_dims(op, &inputs[0], &inputs[1]);
+    let kernel = if gradient {
+        cross_entropy::forward_backward_scratch_len(cx, &dims)
+    } else {
+        cross_entropy::forward_scratch_len(cx, &dims)
+    };
+    // The losses of the tokens, when only their mean is asked for.
+    kernel + dims.n
+}

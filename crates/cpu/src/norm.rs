@@ -1,0 +1,167 @@
+//! RMS norm over rows, forward and backward. Outputs may be inputs: a row is read whole before it is written.
+
+use crate::parallel::{Raw, rows as row_groups};
+use crate::simd::Simd;
+use crate::{Context, simd_fn};
+
+simd_fn! {
+    /// `y = x·r` of some rows, r into `statistics`.
+    fn forward_rows(width: usize, eps: f32, x: *const f32, y: *mut f32, statistics: &mut [f32]) = forward_kernel
+}
+
+#[inline(always)]
+fn forward_kernel<S: Simd>(
+    s: S,
+    width: usize,
+    eps: f32,
+    x: *const f32,
+    y: *mut f32,
+    statistics: &mut [f32],
+) {
+    for (row, r) in statistics.iter_mut().enumerate() {
+        let at = row * width;
+        // SAFETY: the caller gives as many rows as statistics.
+        let squares = unsafe { row_dot(s, width, x.add(at), x.add(at)) };
+        *r = 1.0 / (squares / width as f32 + eps).sqrt();
+        // SAFETY: as above.
+        unsafe { row_map(s, width, x.add(at), y.add(at), s.splat(*r)) };
+    }
+}
+
+/// # Safety
+/// Both pointers must be valid for `n` values.
+#[inline(always)]
+pub(crate) unsafe fn row_dot<S: Simd>(s: S, n: usize, x: *const f32, y: *const f32) -> f32 {
+    let mut sums = [s.splat(0.0); 2];
+    let mut i = 0;
+    // SAFETY: the indices stay below n.
+    unsafe {
+        while i + 2 * S::LANES <= n {
+            sums[0] = s.mul_add(s.load_ptr(x.add(i)), s.load_ptr(y.add(i)), sums[0]);
+            let j = i + S::LANES;
+            sums[1] = s.mul_add(s.load_ptr(x.add(j)), s.load_ptr(y.add(j)), sums[1]);
+            i += 2 * S::LANES;
+        }
+        while i < n {
+            let len = (n - i).min(S::LANES);
+            let (a, b) = (s.load_ptr_partial(x.add(i), len), s.load_ptr_partial(y.add(i), len));
+            sums[0] = s.mul_add(a, b, sums[0]);
+            i += len;
+        }
+    }
+    s.reduce_add(s.add(sums[0], sums[1]))
+}
+
+/// # Safety
+/// Both pointers must be valid for `n` values.
+#[inline(always)]
+unsafe fn row_map<S: Simd>(s: S, n: usize, x: *const f32, y: *mut f32, factor: S::V) {
+    let mut i = 0;
+    // SAFETY: the indices stay below n.
+    unsafe {
+        while i + S::LANES <= n {
+            s.store_ptr(y.add(i), s.mul(s.load_ptr(x.add(i)), factor));
+            i += S::LANES;
+        }
+        if i < n {
+            let v = s.mul(s.load_ptr_partial(x.add(i), n - i), factor);
+            s.store_ptr_partial(y.add(i), v, n - i);
+        }
+    }
+}
+
+/// `y = x·r`, `r = 1/sqrt(mean(x²) + eps)` for each row of `width` values; one r per row into `statistics`.
+///
+/// # Safety
+/// x must be valid for reading and y for writing `statistics.len() · width` values; y may be x.
+pub(crate) unsafe fn rms_norm(
+    cx: &Context,
+    width: usize,
+    eps: f32,
+    x: *const f32,
+    y: *mut f32,
+    statistics: &mut [f32],
+) {
+    let (x, y, all) = (Raw::new(x), Raw::new(y), crate::pool::SharedSlice::new(statistics));
+    row_groups(cx, statistics.len(), width, &|first, count| {
+        let at = first * width;
+        // SAFETY: groups of rows are disjoint.
+        unsafe {
+            forward_rows(cx.isa, width, eps, x.get().add(at), y.get().add(at), all.range(first, count));
+        }
+    });
+}
+
+simd_fn! {
+    fn backward_rows(
+        width: usize,
+        y: *const f32,
+        statistics: &[f32],
+        dy: *const f32,
+        onto: Option<*const f32>,
+        dx: *mut f32,
+    ) = backward_kernel
+}
+
+#[inline(always)]
+fn backward_kernel<S: Simd>(
+    s: S,
+    width: usize,
+    y: *const f32,
+    statistics: &[f32],
+    dy: *const f32,
+    onto: Option<*const f32>,
+    dx: *mut f32,
+) {
+    for (row, &r) in statistics.iter().enumerate() {
+        let at = row * width;
+        // SAFETY: the caller gives as many rows as statistics.
+        unsafe {
+            let mean = row_dot(s, width, y.add(at), dy.add(at)) / width as f32;
+            let (mean, r) = (s.splat(-mean), s.splat(r));
+            let mut i = at;
+            while i < at + width {
+                let len = (at + width - i).min(S::LANES);
+                let full = len == S::LANES;
+                let load = |p: *const f32| {
+                    if full { s.load_ptr(p.add(i)) } else { s.load_ptr_partial(p.add(i), len) }
+                };
+                let mut value = s.mul(r, s.mul_add(load(y), mean, load(dy)));
+                if let Some(onto) = onto {
+                    value = s.add(value, load(onto));
+                }
+                if full {
+                    s.store_ptr(dx.add(i), value);
+                } else {
+                    s.store_ptr_partial(dx.add(i), value, len);
+                }
+                i += len;
+            }
+        }
+    }
+}
+
+/// `dx = r·(dy - y·mean(y·dy))` for each row, plus `onto` when given.
+///
+/// # Safety
+/// Pointers must be valid for `statistics.len() · width` values; dx may be any of the inputs.
+pub(crate) unsafe fn rms_norm_grad(
+    cx: &Context,
+    width: usize,
+    y: *const f32,
+    statistics: &[f32],
+    dy: *const f32,
+    onto: Option<*const f32>,
+    dx: *mut f32,
+) {
+    let (y, dy, onto, dx) = (Raw::new(y), Raw::new(dy), onto.map(Raw::new), Raw::new(dx));
+    row_groups(cx, statistics.len(), width, &|first, count| {
+        let at = first * width;
+        // SAFETY: groups of rows are disjoint.
+        unsafe {
+            let onto = onto.map(|p| p.get().add(at));
+            let statistics = &statistics[first..first + count];
+            backward_rows(cx.isa, width, y.get().add(at), statistics, dy.get().add(at), onto, dx.get().add(at));
+        }
+    });
+}
