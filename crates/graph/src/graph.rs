@@ -271,7 +271,12 @@ impl Graph {
         // Both exist before anything runs, so that the order of nodes stays one in which they can run.
         let leaf = |v| matches!(self.producer(v).op, Op::VariableValue(_) | Op::InputValue(_));
         let earlier = leaf(accumulator) && leaf(keep);
-        let own = node.op.accumulates().is_some_and(|output| node.outputs[output] == gradient);
+        let scales = matches!(
+            node.op,
+            Op::LinearGradWeight(_) | Op::EmbedGrad(_) | Op::LinearCrossEntropyGrad(_)
+        );
+        let own =
+            scales && node.op.accumulates().is_some_and(|output| node.outputs[output] == gradient);
         if fits && earlier && own && node.inputs.len() == node.op.arity() {
             self.extend_inputs(id, &[accumulator, keep]);
             return Ok(gradient);

@@ -34,7 +34,7 @@ pub use optimizer::{
 pub use rope::{Rope, RopeNorm, RopeNormGrad, RopeTable};
 pub use structure::{
     Constant, Expand, InputValue, PadLast, Reshape, ShiftTime, SliceLast, SliceLeading,
-    VariableValue,
+    VariableValue, ZeroPositions,
 };
 
 use crate::{Backward, DType, GraphError, Node, TensorType};
@@ -104,7 +104,7 @@ macro_rules! ops {
 
 ops! {
     // Leaves and structure.
-    VariableValue, InputValue, Constant, Reshape, SliceLeading, SliceLast, PadLast, ShiftTime, Expand,
+    VariableValue, InputValue, Constant, ZeroPositions, Reshape, SliceLeading, SliceLast, PadLast, ShiftTime, Expand,
     // Elementwise and sums.
     Add, Sub, Mul, Scale, ScaleByScalar, DotAt, Sum, Accumulate, Blend, BlendGrad,
     Sigmoid, SigmoidGrad, Tanh, TanhGrad, ReluSquared, ReluSquaredGrad, SwiGlu, SwiGluGrad,

@@ -45,7 +45,9 @@ fn check(x: &TensorType, table: &TensorType) -> Result<(), String> {
         return Err("takes [B, T, H, D]".into());
     };
     let wanted = TensorType::f32(&[b, t, d]);
-    ensure(*table == wanted && d.is_multiple_of(2), || format!("the rotations must be {wanted}, D even"))
+    ensure(*table == wanted && d.is_multiple_of(2), || {
+        format!("the rotations must be {wanted}, D even")
+    })
 }
 
 impl Rule for Rope {

@@ -50,6 +50,25 @@ impl Rule for Constant {
     }
 }
 
+/// i32 zeros `[rows]`: the start positions of rows that begin at the first token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ZeroPositions {
+    /// Number of rows.
+    pub rows: usize,
+}
+
+impl Rule for ZeroPositions {
+    fn arity(&self) -> usize {
+        0
+    }
+    fn infer(&self, _: &[TensorType]) -> Inferred {
+        Ok(vec![TensorType::i32(&[self.rows])])
+    }
+    fn derive(&self, _: &Node, _: &mut Backward<'_>) -> Result<(), GraphError> {
+        Ok(())
+    }
+}
+
 /// The same elements under another shape; a view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reshape {
@@ -228,6 +247,11 @@ impl Graph {
     pub fn constant(&mut self, value: f32, dims: &[usize]) -> ValueId {
         self.push1(Constant { value, shape: Shape::new(dims) }, &[])
             .expect("constants take no inputs")
+    }
+
+    /// i32 zeros `[rows]`.
+    pub fn zero_positions(&mut self, rows: usize) -> ValueId {
+        self.push1(ZeroPositions { rows }, &[]).expect("constants take no inputs")
     }
 
     /// `x` under another shape of as many elements.
