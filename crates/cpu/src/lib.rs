@@ -7,6 +7,7 @@
 
 pub mod attention;
 mod context;
+pub mod cross_entropy;
 mod elementwise;
 mod embed;
 mod gate;
