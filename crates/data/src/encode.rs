@@ -80,6 +80,8 @@ class ShardedCache final : public Cache<Key, Value> {
 
 #[cfg(test)]
 mod tests {
+    use kiln_tokenizer::{Kind, Tokenizer};
+
     use super::*;
 
     struct Chunks {
@@ -118,7 +120,7 @@ mod tests {
     #[test]
     fn a_trained_tokenizer_encodes_through_the_trait() {
         let documents = ["int main() { return 0; } // <|bos|>"];
-        let tokenizer = kiln_tokenizer::Tokenizer::train(&documents, 270).unwrap();
+        let tokenizer = Tokenizer::train(Kind::Bpe, &documents, 270).unwrap();
         let encode: &dyn Encode = &tokenizer;
         let mut ids = vec![7];
         encode.encode_into(documents[0].as_bytes(), &mut ids);

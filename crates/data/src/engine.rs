@@ -14,6 +14,10 @@ use crate::state::Progress;
 /// The buffer holds documents for at least so many rows: with short documents, the more there are to choose from,
 /// the fewer are cut.
 const BUFFER_ROWS: u64 = 64;
+/// The buffer starts with so many documents and gets room for one more every few rows. Were it full at once, the
+/// first batches would hold little but the beginnings of documents: licence texts and includes.
+const FIRST_DOCUMENTS: u64 = 16;
+const ROWS_PER_GROWTH: u64 = 8;
 /// References are turned into tokens in chunks, so that few texts are in memory at a time.
 const RESTORE_CHUNK: usize = 64;
 
@@ -25,7 +29,7 @@ pub(crate) struct Engine {
     row: Vec<u32>,
     has_eos: bool,
     content_tokens: u64,
-    /// The buffer is filled up to so many documents whatever their length ...
+    /// The buffer, once it has grown, is filled up to so many documents whatever their length ...
     min_documents: usize,
     /// ... and never beyond so many.
     max_documents: usize,
@@ -105,15 +109,17 @@ impl Engine {
 
     fn refill(&mut self) -> Result<(), DataError> {
         let wanted_tokens = BUFFER_ROWS * self.row_len as u64;
+        let grown = FIRST_DOCUMENTS + self.packer.rows() / ROWS_PER_GROWTH;
+        let min_documents = self.min_documents.min(usize::try_from(grown).unwrap_or(usize::MAX));
         loop {
             let len = self.packer.len();
-            let too_few = len < self.min_documents;
+            let too_few = len < min_documents;
             let too_short =
                 len < self.max_documents && self.packer.buffered_tokens() < wanted_tokens;
             if !too_few && !too_short {
                 return Ok(());
             }
-            self.add_document(self.min_documents.saturating_sub(len))?;
+            self.add_document(min_documents.saturating_sub(len))?;
         }
     }
 
