@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
+use crate::kind::Kind;
 use crate::short_map::{ShortKey, ShortMap};
 use crate::split::{Splitter, Stretch, cut_at_lines, stretches};
 
@@ -15,20 +16,20 @@ const PART_BYTES: usize = 1 << 18;
 /// counts, so a corpus larger than memory can be added part by part.
 #[derive(Clone)]
 pub struct PieceCounts {
+    kind: Kind,
     short: ShortMap<u64>,
     long: FxHashMap<Box<[u8]>, u64>,
 }
 
-impl Default for PieceCounts {
-    fn default() -> PieceCounts {
-        PieceCounts { short: ShortMap::with_capacity(1 << 14), long: FxHashMap::default() }
-    }
-}
-
 impl PieceCounts {
-    /// Counts of nothing.
-    pub fn new() -> PieceCounts {
-        PieceCounts::default()
+    /// Counts of nothing; `kind` says how text is split.
+    pub fn new(kind: Kind) -> PieceCounts {
+        PieceCounts { kind, short: ShortMap::with_capacity(1 << 14), long: FxHashMap::default() }
+    }
+
+    /// The kind whose pieces are counted.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Adds every piece of `documents`, each split on its own, on all threads of the current pool.
@@ -47,8 +48,7 @@ impl PieceCounts {
             }
             counts
         };
-        let mut seeds = vec![PieceCounts::new(); workers];
-        seeds[0] = std::mem::take(self);
+        let seeds = vec![PieceCounts::new(self.kind); workers];
         let counted: Vec<PieceCounts> =
             seeds.into_par_iter().with_max_len(1).map(count_until_none_left).collect();
         for counts in counted {
@@ -80,20 +80,21 @@ impl PieceCounts {
                     let mut start = 0;
                     while start < text.len() {
                         let end = splitter.piece_end(text, start);
-                        self.add_piece(text, start, end);
+                        self.add_piece(text, start, end, 1);
                         start = end;
                     }
                 }
-                Stretch::Raw(bytes) => self.add_piece(bytes, 0, bytes.len()),
+                Stretch::Raw(bytes) => self.add_piece(bytes, 0, bytes.len(), 1),
             }
         }
     }
 
+    /// Adds `times` occurrences of the piece `text[start..end]`.
     #[inline]
-    fn add_piece(&mut self, text: &[u8], start: usize, end: usize) {
+    pub(crate) fn add_piece(&mut self, text: &[u8], start: usize, end: usize, times: u64) {
         match ShortKey::of(text, start, end) {
-            Some(key) => *self.short.entry(key) += 1,
-            None => self.add_long(&text[start..end], 1),
+            Some(key) => *self.short.entry(key) += times,
+            None => self.add_long(&text[start..end], times),
         }
     }
 
@@ -107,9 +108,9 @@ impl PieceCounts {
     }
 
     fn absorb(&mut self, other: PieceCounts) {
-        if self.distinct() == 0 {
-            *self = other;
-            return;
+        if self.distinct() < other.distinct() {
+            let smaller = std::mem::replace(self, other);
+            return self.absorb(smaller);
         }
         for (key, count) in other.short.iter() {
             *self.short.entry(key) += count;
@@ -139,10 +140,10 @@ mod tests {
                 [text.as_bytes(), b"\xff"].concat().repeat(n)
             })
             .collect();
-        let mut one = PieceCounts::new();
+        let mut one = PieceCounts::new(Kind::Bpe);
         documents.iter().for_each(|document| one.add_documents(&[document]));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        let mut many = PieceCounts::new();
+        let mut many = PieceCounts::new(Kind::Bpe);
         pool.install(|| {
             many.add_documents(&documents[..7]);
             many.add_documents(&documents[7..]);

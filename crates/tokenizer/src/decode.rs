@@ -9,8 +9,10 @@ use crate::tokenizer::Tokenizer;
 /// become a character turn into U+FFFD, as [`String::from_utf8_lossy`] does with the whole.
 ///
 /// ```
-/// # let tokenizer = kiln_tokenizer::Tokenizer::train(&["é"], 265)?;
-/// let mut stream = kiln_tokenizer::Utf8Stream::new(&tokenizer);
+/// use kiln_tokenizer::{Kind, Tokenizer, Utf8Stream};
+///
+/// let tokenizer = Tokenizer::train(Kind::Bpe, &["é"], 265)?;
+/// let mut stream = Utf8Stream::new(&tokenizer);
 /// let ids = tokenizer.encode_ordinary("é!".as_bytes());
 /// assert_eq!(stream.push(ids[0])?, "");
 /// assert_eq!(stream.push(ids[1])?, "é");

@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn a_written_file_reads_back() {
         let text = "#version 3\n#versions and more versions #versions\n\"quoted\\\" \u{1}";
-        let tokenizer = Tokenizer::train(&[text], 285).unwrap();
+        let tokenizer = Tokenizer::train(Kind::Bpe, &[text], 285).unwrap();
         let mut json = Vec::new();
         tokenizer.write_hugging_face(&mut json).unwrap();
         let read = read(std::str::from_utf8(&json).unwrap()).unwrap();

@@ -167,7 +167,7 @@ pub(crate) struct MergeScratch {
 
 impl MergeScratch {
     fn merge(&mut self, merges: &Merges, piece: &[u8], out: &mut Vec<u32>) {
-        // Positions are u32: longer input (4 GiB in one piece) is merged in halves of that.
+        // Positions are u32: a piece of 4 GiB and more is merged in parts of that size.
         for part in piece.chunks(u32::MAX as usize) {
             self.slots.clear();
             self.slots.extend(part.iter().map(|byte| u32::from(*byte)));

@@ -114,11 +114,12 @@ fn ratio(numerator: u64, denominator: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kind;
 
     #[test]
     fn counts_add_up() {
         let documents = ["ab ab ab ab", "", "abc"];
-        let tokenizer = Tokenizer::train(&documents, 267).unwrap();
+        let tokenizer = Tokenizer::train(Kind::Bpe, &documents, 267).unwrap();
         let stats = tokenizer.stats(&documents, 2);
         // Merges: ab, then " ab".
         assert_eq!((stats.documents, stats.bytes, stats.tokens), (3, 14, 6));
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn nothing_gives_zeros() {
-        let tokenizer = Tokenizer::train::<&str>(&[], 265).unwrap();
+        let tokenizer = Tokenizer::train::<&str>(Kind::Bpe, &[], 265).unwrap();
         let stats = tokenizer.stats::<&str>(&[], 3);
         assert_eq!((stats.tokens, stats.bytes_per_token, stats.used_ids), (0, 0.0, 0));
         assert!(serde_json::to_string(&stats).unwrap().contains("\"bytes_per_token\":0.0"));

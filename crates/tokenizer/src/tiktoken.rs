@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn export_reads_back() {
-        let tokenizer = Tokenizer::train(&["the thesis of the theatre"], 275).unwrap();
+        let tokenizer = Tokenizer::train(Kind::Bpe, &["the thesis of the theatre"], 275).unwrap();
         let mut text = Vec::new();
         tokenizer.write_tiktoken(&mut text).unwrap();
         let merges = parse(std::str::from_utf8(&text).unwrap()).unwrap();

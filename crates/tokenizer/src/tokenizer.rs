@@ -15,9 +15,9 @@ use crate::train;
 /// Lossless on every byte string.
 ///
 /// ```
-/// use kiln_tokenizer::Tokenizer;
+/// use kiln_tokenizer::{Kind, Tokenizer};
 ///
-/// let tokenizer = Tokenizer::train(&["int a; int b; int c;"], 267)?;
+/// let tokenizer = Tokenizer::train(Kind::Bpe, &["int a; int b; int c;"], 267)?;
 /// let ids = tokenizer.encode_ordinary(b"int \xff;");
 /// assert_eq!(tokenizer.decode(&ids)?, b"int \xff;");
 /// # Ok::<(), kiln_tokenizer::Error>(())
@@ -30,15 +30,19 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Trains a `bpe` vocabulary of `vocab_size` ids (bytes, merges and special tokens) on
-    /// `documents`, on all threads of the current pool. The result does not depend on the order of
-    /// the documents or on the number of threads.
+    /// Trains a vocabulary of `vocab_size` ids (bytes, merges and special tokens) on `documents`, on
+    /// all threads of the current pool. The result does not depend on the order of the documents or
+    /// on the number of threads.
     ///
     /// # Errors
     /// [`Error::VocabTooLarge`] when the documents do not have that many pairs to merge,
     /// [`Error::VocabTooSmall`] without room for bytes and special tokens.
-    pub fn train<D: AsRef<[u8]> + Sync>(documents: &[D], vocab_size: usize) -> Result<Tokenizer> {
-        let mut counts = PieceCounts::new();
+    pub fn train<D: AsRef<[u8]> + Sync>(
+        kind: Kind,
+        documents: &[D],
+        vocab_size: usize,
+    ) -> Result<Tokenizer> {
+        let mut counts = PieceCounts::new(kind);
         counts.add_documents(documents);
         Tokenizer::train_from_counts(&counts, vocab_size)
     }
@@ -49,7 +53,7 @@ impl Tokenizer {
     /// As [`Tokenizer::train`], and [`Error::TooLarge`] when the distinct pieces have more than
     /// 1.4 GB in all.
     pub fn train_from_counts(counts: &PieceCounts, vocab_size: usize) -> Result<Tokenizer> {
-        let kind = Kind::Bpe;
+        let kind = counts.kind();
         let specials = kind.special_tokens().len();
         let minimum = BYTES + specials;
         if vocab_size < minimum {

@@ -316,3 +316,20 @@ fn fill_slots(counts: &PieceCounts) -> Result<Vec<Slot>> {
 fn copies(count: u64) -> u64 {
     count.div_ceil(u64::from(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::Kind;
+
+    #[test]
+    fn counts_beyond_32_bits_are_exact() {
+        let mut counts = PieceCounts::new(Kind::Bpe);
+        let over = u64::from(u32::MAX) * 2;
+        for (piece, count) in [(b"ab", over + 1), (b"cd", over + 3), (b"ef", over + 2)] {
+            counts.add_piece(piece, 0, 2, count);
+        }
+        let pair = |text: &[u8; 2]| (u32::from(text[0]), u32::from(text[1]));
+        assert_eq!(train(&counts, 9).unwrap(), [pair(b"cd"), pair(b"ef"), pair(b"ab")]);
+    }
+}

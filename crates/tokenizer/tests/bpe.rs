@@ -94,11 +94,11 @@ fn documents() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 fn largest(documents: &[Vec<u8>], limit: usize) -> Tokenizer {
-    match Tokenizer::train(documents, limit) {
+    match Tokenizer::train(Kind::Bpe, documents, limit) {
         Ok(tokenizer) => tokenizer,
         Err(Error::VocabTooLarge { requested, available, merges, specials }) => {
             assert_eq!((requested, available), (limit, 256 + merges + specials));
-            Tokenizer::train(documents, available).unwrap()
+            Tokenizer::train(Kind::Bpe, documents, available).unwrap()
         }
         Err(error) => panic!("{error}"),
     }
@@ -180,37 +180,43 @@ proptest! {
 #[test]
 fn ties_go_to_the_smaller_pair() {
     // (a, b), (b, c) and (c, d) occur twice each; once ab is merged, (c, d) and (ab, c) do.
-    let tokenizer = Tokenizer::train(&["abcd abcd"], MINIMUM + 3).unwrap();
+    let tokenizer = Tokenizer::train(Kind::Bpe, &["abcd abcd"], MINIMUM + 3).unwrap();
     let tokens: Vec<&[u8]> = (256..259).map(|id| tokenizer.token(id).unwrap()).collect();
     assert_eq!(tokens, [b"ab".as_slice(), b"cd", b"abcd"]);
 }
 
 #[test]
 fn a_vocabulary_larger_than_the_corpus_can_give_says_how_much_it_gives() {
-    let error = Tokenizer::train(&["abc"], 300).unwrap_err();
+    let error = Tokenizer::train(Kind::Bpe, &["abc"], 300).unwrap_err();
     assert!(matches!(error, Error::VocabTooLarge { requested: 300, available: 267, .. }));
     assert!(error.to_string().contains("300") && error.to_string().contains("267"), "{error}");
-    let error = Tokenizer::train::<&str>(&[], 266).unwrap_err();
+    let error = Tokenizer::train::<&str>(Kind::Bpe, &[], 266).unwrap_err();
     assert!(matches!(error, Error::VocabTooLarge { available: 265, .. }));
-    let error = Tokenizer::train(&["abc"], 264).unwrap_err();
+    let error = Tokenizer::train(Kind::Bpe, &["abc"], 264).unwrap_err();
     assert!(matches!(error, Error::VocabTooSmall { requested: 264, minimum: 265 }));
-    assert!(Tokenizer::train(&["abc"], 0).is_err());
-    assert!(Tokenizer::train(&["abc"], usize::MAX).is_err());
+    assert!(Tokenizer::train(Kind::Bpe, &["abc"], 0).is_err());
+    assert!(Tokenizer::train(Kind::Bpe, &["abc"], usize::MAX).is_err());
 }
 
 #[test]
 fn counts_made_in_parts_train_the_same() {
     let documents = ["int main() { return 0; }", "int f(int x) { return x; }", "\u{fffd} x"];
-    let mut counts = PieceCounts::new();
+    let mut counts = PieceCounts::new(Kind::Bpe);
     documents.iter().rev().for_each(|document| counts.add_documents(&[document]));
     let parts = Tokenizer::train_from_counts(&counts, 280).unwrap();
-    assert_eq!(parts.fingerprint(), Tokenizer::train(&documents, 280).unwrap().fingerprint());
-    assert_ne!(parts.fingerprint(), Tokenizer::train(&documents, 281).unwrap().fingerprint());
+    assert_eq!(
+        parts.fingerprint(),
+        Tokenizer::train(Kind::Bpe, &documents, 280).unwrap().fingerprint()
+    );
+    assert_ne!(
+        parts.fingerprint(),
+        Tokenizer::train(Kind::Bpe, &documents, 281).unwrap().fingerprint()
+    );
 }
 
 #[test]
 fn special_tokens_take_the_last_ids_and_only_count_where_asked() {
-    let tokenizer = Tokenizer::train(&["hello hello"], 269).unwrap();
+    let tokenizer = Tokenizer::train(Kind::Bpe, &["hello hello"], 269).unwrap();
     assert_eq!(tokenizer.vocab_size(), 269);
     assert_eq!((tokenizer.bos_id(), tokenizer.eos_id()), (260, None));
     assert_eq!(tokenizer.special("<|output_end|>"), Some(268));
@@ -234,7 +240,7 @@ fn special_tokens_take_the_last_ids_and_only_count_where_asked() {
 
 #[test]
 fn an_unknown_id_is_named() {
-    let tokenizer = Tokenizer::train::<&str>(&[], 265).unwrap();
+    let tokenizer = Tokenizer::train::<&str>(Kind::Bpe, &[], 265).unwrap();
     let error = tokenizer.decode(&[1, 265]).unwrap_err();
     assert!(matches!(error, Error::UnknownId { id: 265, vocab_size: 265 }));
     assert_eq!(error.to_string(), "unknown token id 265: the vocabulary has ids 0 to 264");
@@ -252,7 +258,7 @@ fn an_unknown_id_is_named() {
 #[test]
 fn one_letter_for_ten_megabytes_neither_hangs_training_nor_encoding() {
     let text = vec![b'a'; 10_000_000];
-    let tokenizer = Tokenizer::train(&[&text], MINIMUM + 20).unwrap();
+    let tokenizer = Tokenizer::train(Kind::Bpe, &[&text], MINIMUM + 20).unwrap();
     assert_eq!(tokenizer.token_bytes()[256 + 19], 1 << 20);
     let ids = tokenizer.encode_ordinary(&text);
     assert!(ids.len() < 40, "{}", ids.len());

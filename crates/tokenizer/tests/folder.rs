@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use kiln_tokenizer::{Error, TOKEN_BYTES_FILE, TOKENIZER_FILE, Tokenizer};
+use kiln_tokenizer::{Error, Kind, TOKEN_BYTES_FILE, TOKENIZER_FILE, Tokenizer};
 use serde_json::{Value, json};
 
 const TEXT: &str = "int alpha = beta(alpha); // alpha é";
 
 fn saved() -> (tempfile::TempDir, Tokenizer) {
     let folder = tempfile::tempdir().unwrap();
-    let tokenizer = Tokenizer::train(&[TEXT], 280).unwrap();
+    let tokenizer = Tokenizer::train(Kind::Bpe, &[TEXT], 280).unwrap();
     tokenizer.save(folder.path()).unwrap();
     (folder, tokenizer)
 }

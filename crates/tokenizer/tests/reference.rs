@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_tokenizer::Tokenizer;
+use kiln_tokenizer::{Kind, Tokenizer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -51,7 +51,7 @@ fn corpus_gives_the_merges_of_rustbpe_and_the_ids_of_tiktoken() {
     let reference = reference(&folder);
     let documents = read_corpus(&corpus, &reference);
     for (name, vocab_size) in [("bpe-4096", 4096), ("bpe-32768", 32768)] {
-        let tokenizer = Tokenizer::train(&documents, vocab_size).unwrap();
+        let tokenizer = Tokenizer::train(Kind::Bpe, &documents, vocab_size).unwrap();
         let mut file = Vec::new();
         tokenizer.write_tiktoken(&mut file).unwrap();
         let expected = fs::read(folder.join(format!("{name}.tiktoken"))).unwrap();
