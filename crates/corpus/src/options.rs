@@ -36,7 +36,8 @@ pub struct FilesOptions {
     /// Write `.jsonl.zst` instead of `.jsonl`.
     pub compress: bool,
     /// Start a new file once one has this many bytes of JSONL (before compression). The validation documents
-    /// always are one file, because readers take the last file of a folder for validation.
+    /// always are one file, because readers take the last file of a folder for validation; so hold out a share
+    /// when there are shards, or the last shard will serve as validation data.
     pub shard_bytes: Option<u64>,
     /// Replace a finished set of documents in `out`.
     pub overwrite: bool,

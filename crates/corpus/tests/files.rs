@@ -339,6 +339,14 @@ fn the_same_input_gives_the_same_bytes() {
 }
 
 #[test]
+fn an_output_path_that_is_a_file_is_named_and_kept() {
+    let tree = Tree::new(&[("p/a.c", "int a;"), ("out", "a file")]);
+    let error = run(&tree.options(&["p"])).unwrap_err();
+    assert!(matches!(&error, CorpusError::Io { path, .. } if *path == tree.path("out")), "{error}");
+    assert_eq!(fs::read(tree.path("out")).unwrap(), b"a file");
+}
+
+#[test]
 fn shares_outside_the_range_are_refused() {
     let tree = Tree::new(&[("p/a.c", "int a;")]);
     for share in [-0.1, 1.0, f64::NAN] {

@@ -225,6 +225,7 @@ fn split(block: &[u8], offset: u64) -> Vec<(u64, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Gives a few bytes at a time, so that lines cross every boundary.
     struct Trickle<'a>(&'a [u8], usize);
@@ -314,6 +315,57 @@ mod tests {
             let line = &bytes[last.offset as usize..][..last.length as usize];
             assert_eq!(jsonl::text(line, "text").unwrap().len(), 1);
             assert_eq!(scanned.bytes, bytes.len() as u64);
+        }
+    }
+
+    /// What a line is, found in the plainest way. `None` for a blank one.
+    fn plainly(line: &[u8]) -> Option<Result<String, ()>> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return None;
+        }
+        let value: Option<serde_json::Value> =
+            std::str::from_utf8(line).ok().and_then(|line| serde_json::from_str(line).ok());
+        Some(value.and_then(|v| Some(v.as_object()?.get("text")?.as_str()?.to_owned())).ok_or(()))
+    }
+
+    /// Lines that are documents, nearly documents, and anything.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let document =
+            any::<String>().prop_map(|t| serde_json::json!({ "text": t, "n": [1] }).to_string());
+        prop_oneof![
+            4 => document.clone().prop_map(String::into_bytes),
+            2 => (document, any::<u8>(), any::<prop::sample::Index>()).prop_map(|(line, byte, at)| {
+                let mut line = line.into_bytes();
+                let at = at.index(line.len());
+                line[at] = byte;
+                line
+            }),
+            1 => prop::collection::vec(any::<u8>(), 0..30),
+            1 => Just(Vec::new()),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn every_line_is_judged_as_by_a_plain_reader(
+            lines in prop::collection::vec(line(), 0..12),
+            step in 1usize..40,
+        ) {
+            let bytes = lines.join(&b'\n');
+            let plain: Vec<_> = bytes.split(|b| *b == b'\n').map(plainly).collect();
+            let texts: Vec<&String> = plain.iter().flatten().flatten().collect();
+            let scanned = scan(&mut Trickle(&bytes, step), Path::new("x"), 0, &options()).unwrap();
+            let bad = plain.iter().flatten().filter(|line| line.is_err()).count();
+            prop_assert_eq!(scanned.problem_count as usize, bad);
+            let first_bad = plain.iter().position(|line| matches!(line, Some(Err(())))).map(|at| at + 1);
+            prop_assert_eq!(scanned.problems.first().map(|p| p.line as usize), first_bad);
+            prop_assert_eq!(scanned.entries.len() + scanned.empty_documents as usize, texts.len());
+            for (entry, expected) in scanned.entries.iter().zip(texts.iter().filter(|t| !t.is_empty())) {
+                let line = &bytes[entry.offset as usize..][..entry.length as usize];
+                prop_assert_eq!(&*jsonl::text(line, "text").unwrap(), expected.as_str());
+            }
         }
     }
 }
