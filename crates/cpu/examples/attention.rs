@@ -38,7 +38,7 @@ fn training(cx: &Context, dims: Dims) {
     let mut scratch = vec![0.0; attention::forward_scratch_len(cx, &dims)];
     let (mut forward, mut backward, mut rate) = (f64::MAX, f64::MAX, 0.0f64);
     let mut grad_scratch = vec![0.0; attention::backward_scratch_len(cx, &dims)];
-    for _ in 0..3 {
+    for _ in 0..6 {
         rate = rate.max(1e9 * peak::register_rate(cx));
         forward = forward.min(best(4, || {
             attention::forward(cx, &q, &k, &v, &dims, &mut out, &mut lse, &mut scratch);

@@ -6,16 +6,18 @@
 //! sum has one order whatever the threads do. It cannot deadlock, for the pool hands out tasks in ascending order and a
 //! task waits only for a lower one.
 
+use super::exp2::exp2;
 use super::forward::Strided;
 use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
 use super::tile::{
-    Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack, pack_transposed, product,
+    Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack, pack_transposed, prefetch, product,
 };
 use super::transpose::Transpose;
 use super::{Dims, check_len, check_scratch};
 use crate::pool::SharedSlice;
 use crate::simd::Simd;
-use crate::{Context, Isa, math, simd_fn};
+use crate::{Context, Isa, simd_fn};
+use std::f32::consts::{LN_2, LOG2_E};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// f32 values of scratch that [`backward`] needs.
@@ -217,63 +219,72 @@ fn keys_task_kernel<S: Transpose>(
     // The last block of queries that sees some key of a block of keys.
     let last_block =
         |first_key: usize, keys: usize| (first_key + keys - 1 + window).min(t - 1) / TILE;
-    for query_block in block..=last_block(first_key, keys) {
-        let first = query_block * TILE;
+    let steps = (last_block(first_key, keys) + 1 - block) * group;
+    // First query of a step, its head, its rows of q or dout.
+    let at = |step: usize| ((block + step / group) * TILE, k_head * group + step % group);
+    let query_rows = |data, (first, head): (usize, usize)| {
+        let rows = (t - first).min(TILE);
+        HeadRows::new(data, ((row * t + first) * h + head) * d, h * d, rows, d)
+    };
+    for step in 0..steps {
+        let (first, head) = at(step);
         let queries = (t - first).min(TILE);
         let band = Band::of_queries((first - first_key) as isize, window as isize);
         let masked = !band.is_full(TILE, TILE);
-        for head in k_head * group..(k_head + 1) * group {
-            let offset = ((row * t + first) * h + head) * d;
-            let rows = |data| HeadRows::new(data, offset, h * d, queries, d);
-            pack(s, rows(x.q), scale, d_padded, q_tile);
-            pack(s, rows(x.dout), 1.0, d_padded, dout_tile);
-            let statistics = (row * h + head) * t + first;
-            tile.set_statistics(&x.lse[statistics..][..queries], &x.delta[statistics..][..queries]);
-            let q_rows = (&*q_tile, &*dout_tile, d_padded);
-            // SAFETY: `k_t` and `v_t` are [d, TILE], the two others [TILE, d_padded].
-            unsafe { tile.compute(s, queries, d, q_rows, (k_t, v_t), band, masked) };
-
-            let add = |a: &[f32], b: &[f32], c: &mut [f32]| {
-                let (rows, band) = (keys.next_multiple_of(STRIP), band.transposed());
-                let (cols, depth, old) = (d_padded, queries, Old::Keep);
-                let (a_row, a_step) = (1, TILE);
-                multiply(x.isa, Product { a, a_row, a_step, b, c, rows, cols, depth, band, old });
-            };
-            add(tile.p, dout_tile, dv_tile);
-            add(tile.ds, q_tile, dk_tile);
-            multiply(
-                x.isa,
-                Product {
-                    a: tile.ds,
-                    a_row: TILE,
-                    a_step: 1,
-                    b: k_tile,
-                    c: dq_tile,
-                    rows: queries.next_multiple_of(STRIP),
-                    cols: d_padded,
-                    depth: keys,
-                    band,
-                    old: Old::Discard,
-                },
-            );
-
-            // The block of keys before this one, where it is seen too, adds first; where not, there is nothing yet.
-            let others = block > 0 && query_block <= last_block(first_key - TILE, TILE);
-            if others {
-                turn.wait((query_block + 1 - block) * group + head - k_head * group + 1);
-            }
-            let len = (queries - 1) * h * d + d;
-            // SAFETY: the wait makes this the only task that touches these queries of this head.
-            let out = unsafe { Strided::new(dq, offset, h * d, len) };
-            write_rows(s, dq_tile, d_padded, (queries, d), scale, others, out);
-            turn.pass();
+        pack(s, query_rows(x.q, at(step)), LOG2_E * scale, d_padded, q_tile);
+        pack(s, query_rows(x.dout, at(step)), 1.0, d_padded, dout_tile);
+        if step + 1 < steps {
+            prefetch(s, query_rows(x.q, at(step + 1)));
+            prefetch(s, query_rows(x.dout, at(step + 1)));
         }
+        let statistics = (row * h + head) * t + first;
+        tile.set_statistics(&x.lse[statistics..][..queries], &x.delta[statistics..][..queries]);
+        let q_rows = (&*q_tile, &*dout_tile, d_padded);
+        // SAFETY: `k_t` and `v_t` are [d, TILE], the two others [TILE, d_padded].
+        unsafe { tile.compute(s, queries, d, q_rows, (k_t, v_t), band, masked) };
+
+        let add = |a: &[f32], b: &[f32], c: &mut [f32]| {
+            let (rows, band) = (keys.next_multiple_of(STRIP), band.transposed());
+            let (cols, depth, old) = (d_padded, queries, Old::Keep);
+            let (a_row, a_step) = (1, TILE);
+            multiply(x.isa, Product { a, a_row, a_step, b, c, rows, cols, depth, band, old });
+        };
+        add(tile.p, dout_tile, dv_tile);
+        add(tile.ds, q_tile, dk_tile);
+        multiply(
+            x.isa,
+            Product {
+                a: tile.ds,
+                a_row: TILE,
+                a_step: 1,
+                b: k_tile,
+                c: dq_tile,
+                rows: queries.next_multiple_of(STRIP),
+                cols: d_padded,
+                depth: keys,
+                band,
+                old: Old::Discard,
+            },
+        );
+
+        // The block of keys before this one, where it is seen too, adds first; where not, there is nothing yet.
+        let others = block > 0 && first / TILE <= last_block(first_key - TILE, TILE);
+        if others {
+            // It started one block of queries earlier.
+            turn.wait(step + group + 1);
+        }
+        let (offset, len) = (((row * t + first) * h + head) * d, (queries - 1) * h * d + d);
+        // SAFETY: the wait makes this the only task that touches these queries of this head.
+        let out = unsafe { Strided::new(dq, offset, h * d, len) };
+        write_rows(s, dq_tile, d_padded, (queries, d), scale, others, out);
+        turn.pass();
     }
     let len = (keys - 1) * k_heads * d + d;
-    for (tile, grad) in [(&*dk_tile, dk), (&*dv_tile, dv)] {
+    // The tile of q was scaled for powers of two.
+    for (tile, grad, scale) in [(&*dk_tile, dk, LN_2), (&*dv_tile, dv, 1.0)] {
         // SAFETY: these keys of this head belong to this task.
         let out = unsafe { Strided::new(grad, key_offset, k_heads * d, len) };
-        write_rows(s, tile, d_padded, (keys, d), 1.0, false, out);
+        write_rows(s, tile, d_padded, (keys, d), scale, false, out);
     }
 }
 
@@ -292,8 +303,14 @@ fn write_rows<S: Simd>(
     for r in 0..rows {
         let (from, to) = (&tile[r * tile_row..], out.row(r, d));
         for c in (0..d).step_by(S::LANES) {
-            let old = if add { s.load_partial(&to[c..]) } else { s.splat(0.0) };
-            s.store_partial(&mut to[c..], s.mul_add(factor, s.load(&from[c..]), old));
+            let (from, to) = (s.load(&from[c..]), &mut to[c..]);
+            if to.len() >= S::LANES {
+                let old = if add { s.load(to) } else { s.splat(0.0) };
+                s.store(to, s.mul_add(factor, from, old));
+            } else {
+                let old = if add { s.load_partial(to) } else { s.splat(0.0) };
+                s.store_partial(to, s.mul_add(factor, from, old));
+            }
         }
     }
 }
@@ -304,7 +321,7 @@ struct Probabilities<'a> {
     p: &'a mut [f32],
     /// The same shape.
     ds: &'a mut [f32],
-    /// One per query.
+    /// To the base 2, one per query.
     lse: &'a mut [f32],
     /// One per query.
     delta: &'a mut [f32],
@@ -315,16 +332,19 @@ struct Probabilities<'a> {
 impl Probabilities<'_> {
     /// Missing queries get zeros, with which nothing overflows; their `q` and `dout` are 0 and so is what they add.
     fn set_statistics(&mut self, lse: &[f32], delta: &[f32]) {
-        for (tile, values) in [(&mut *self.lse, lse), (&mut *self.delta, delta)] {
-            tile[..values.len()].copy_from_slice(values);
-            tile[values.len()..].fill(0.0);
+        for (tile, values, scale) in [(&mut *self.lse, lse, LOG2_E), (&mut *self.delta, delta, 1.0)]
+        {
+            tile.fill(0.0);
+            for (tile, value) in tile.iter_mut().zip(values) {
+                *tile = scale * value;
+            }
         }
     }
 
     /// Sets `p` and `ds` inside the band.
     ///
     /// # Safety
-    /// `q_rows` are q (times 1/sqrt(D)) and dout, `[queries padded to strips, row length]`; `k_cols` are k and v `[d, TILE]`.
+    /// `q_rows` are q (times log2(e)/sqrt(D)) and dout, `[queries padded to strips, row length]`; `k_cols` are k and v `[d, TILE]`.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     unsafe fn compute<S: Simd>(
@@ -344,15 +364,23 @@ impl Probabilities<'_> {
                 (seen.start / S::LANES * S::LANES, seen.end.next_multiple_of(S::LANES));
             while col < end {
                 let vectors = ((end - col) / S::LANES).min(most);
-                for at in [(query, col), (query + 4, col)] {
-                    // SAFETY: the caller's; columns col.. hold `vectors` vectors.
-                    unsafe {
-                        match vectors {
-                            4 => self.compute_4::<S, 4>(s, d, at, q_rows, k_cols, band, masked),
-                            3 => self.compute_4::<S, 3>(s, d, at, q_rows, k_cols, band, masked),
-                            2 => self.compute_4::<S, 2>(s, d, at, q_rows, k_cols, band, masked),
-                            _ => self.compute_4::<S, 1>(s, d, at, q_rows, k_cols, band, masked),
+                let (upper, lower) = ((query, col), (query + 4, col));
+                // SAFETY: the caller's; columns col.. hold `vectors` vectors.
+                unsafe {
+                    match vectors {
+                        4 => {
+                            self.block::<S, 4, 4>(s, d, upper, q_rows, k_cols, band, masked);
+                            self.block::<S, 4, 4>(s, d, lower, q_rows, k_cols, band, masked);
                         }
+                        3 => {
+                            self.block::<S, 4, 3>(s, d, upper, q_rows, k_cols, band, masked);
+                            self.block::<S, 4, 3>(s, d, lower, q_rows, k_cols, band, masked);
+                        }
+                        2 => {
+                            self.block::<S, 4, 2>(s, d, upper, q_rows, k_cols, band, masked);
+                            self.block::<S, 4, 2>(s, d, lower, q_rows, k_cols, band, masked);
+                        }
+                        _ => self.block::<S, 8, 1>(s, d, upper, q_rows, k_cols, band, masked),
                     }
                 }
                 col += vectors * S::LANES;
@@ -362,7 +390,7 @@ impl Probabilities<'_> {
 
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    unsafe fn compute_4<S: Simd, const NV: usize>(
+    unsafe fn block<S: Simd, const MR: usize, const NV: usize>(
         &mut self,
         s: S,
         d: usize,
@@ -372,17 +400,17 @@ impl Probabilities<'_> {
         band: Band,
         masked: bool,
     ) {
-        let rows = |x: &[f32]| -> [*const f32; 4] {
+        let rows = |x: &[f32]| -> [*const f32; MR] {
             std::array::from_fn(|m| x.as_ptr().wrapping_add((query + m) * row))
         };
-        let zero = [[s.splat(0.0); NV]; 4];
+        let zero = [[s.splat(0.0); NV]; MR];
         // SAFETY: the caller's.
         let scores = unsafe { product(s, d, rows(q), 1, (k_t.as_ptr().add(col), TILE), zero) };
         let at = |m: usize, n: usize| (query + m) * TILE + col + n * S::LANES;
-        for m in 0..4 {
+        for m in 0..MR {
             let lse = s.splat(self.lse[query + m]);
             for n in 0..NV {
-                let mut p = math::exp(s, s.sub(scores[m][n], lse));
+                let mut p = exp2(s, s.sub(scores[m][n], lse));
                 if masked {
                     p = band.select(s, query + m, col + n * S::LANES, p, s.splat(0.0));
                 }
@@ -391,7 +419,7 @@ impl Probabilities<'_> {
         }
         // SAFETY: the caller's.
         let dp = unsafe { product(s, d, rows(dout), 1, (v_t.as_ptr().add(col), TILE), zero) };
-        for m in 0..4 {
+        for m in 0..MR {
             let delta = s.splat(self.delta[query + m]);
             for n in 0..NV {
                 let ds = s.mul(s.load(&self.p[at(m, n)..]), s.sub(dp[m][n], delta));

@@ -3,15 +3,17 @@
 //! Scores are kept transposed, `[keys, queries]`: the running maximum and sum are then plain vectors over queries, and a
 //! tile of probabilities is already laid out as the product with V reads it.
 
+use super::exp2::exp2;
 use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
 use super::tile::{
-    Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack, pack_transposed, product,
+    Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack, pack_transposed, prefetch, product,
 };
 use super::transpose::Transpose;
 use super::{Dims, check_len, check_scratch};
 use crate::pool::SharedSlice;
 use crate::simd::Simd;
-use crate::{Context, Isa, math, simd_fn};
+use crate::{Context, Isa, simd_fn};
+use std::f32::consts::{LN_2, LOG2_E};
 
 /// Stands for minus infinity: far below any score, and differences of it are finite.
 const LOWEST: f32 = -1e30;
@@ -149,7 +151,7 @@ fn forward_block_kernel<S: Transpose>(
         shrink: take(&mut scratch, TILE),
         queries: rows.next_multiple_of(S::LANES),
     };
-    pack_transposed(s, input.q, 1.0 / (d as f32).sqrt(), q_t);
+    pack_transposed(s, input.q, LOG2_E / (d as f32).sqrt(), q_t);
     p.max.fill(LOWEST);
     p.total.fill(0.0);
 
@@ -164,6 +166,9 @@ fn forward_block_kernel<S: Transpose>(
         // SAFETY: `keys` rows exist; `q_t` is [d, TILE].
         unsafe { p.scores(s, input.k.part(key, keys), q_t, band, masked) };
         p.exponentials(s, keys, band, masked);
+        let next = key + keys..(key + keys + TILE).min(end);
+        prefetch(s, input.k.part(next.start, next.len()));
+        prefetch(s, input.v.part(next.start, next.len()));
         pack(s, input.v.part(key, keys), 1.0, d_padded, v_tile);
         let old = if key == start { Old::Discard } else { Old::Scale(p.shrink) };
         multiply(
@@ -193,7 +198,7 @@ fn forward_block_kernel<S: Transpose>(
     }
     if let Some(lse) = lse {
         for (r, lse) in lse.iter_mut().enumerate() {
-            *lse = p.max[r] + p.total[r].ln();
+            *lse = LN_2 * (p.max[r] + p.total[r].log2());
         }
     }
 }
@@ -242,15 +247,23 @@ impl Softmax<'_> {
             let (mut col, end) = self.visible(S::LANES, key, band);
             while col < end {
                 let vectors = ((end - col) / S::LANES).min(most);
-                for key in [key, key + 4] {
-                    // SAFETY: the caller's; columns col.. hold `vectors` vectors.
-                    unsafe {
-                        match vectors {
-                            4 => self.scores_4::<S, 4>(s, k, q_t, key, col, band, masked),
-                            3 => self.scores_4::<S, 3>(s, k, q_t, key, col, band, masked),
-                            2 => self.scores_4::<S, 2>(s, k, q_t, key, col, band, masked),
-                            _ => self.scores_4::<S, 1>(s, k, q_t, key, col, band, masked),
+                let (upper, lower) = ((key, col), (key + 4, col));
+                // SAFETY: the caller's; columns col.. hold `vectors` vectors.
+                unsafe {
+                    match vectors {
+                        4 => {
+                            self.block::<S, 4, 4>(s, k, q_t, upper, band, masked);
+                            self.block::<S, 4, 4>(s, k, q_t, lower, band, masked);
                         }
+                        3 => {
+                            self.block::<S, 4, 3>(s, k, q_t, upper, band, masked);
+                            self.block::<S, 4, 3>(s, k, q_t, lower, band, masked);
+                        }
+                        2 => {
+                            self.block::<S, 4, 2>(s, k, q_t, upper, band, masked);
+                            self.block::<S, 4, 2>(s, k, q_t, lower, band, masked);
+                        }
+                        _ => self.block::<S, 8, 1>(s, k, q_t, upper, band, masked),
                     }
                 }
                 col += vectors * S::LANES;
@@ -258,31 +271,30 @@ impl Softmax<'_> {
         }
     }
 
-    /// Scores of four keys. Rows past the last key repeat it: they lie beyond what any query sees.
+    /// Scores of `MR` keys. Rows past the last key repeat it: they lie beyond what any query sees.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    unsafe fn scores_4<S: Simd, const NV: usize>(
+    unsafe fn block<S: Simd, const MR: usize, const NV: usize>(
         &mut self,
         s: S,
         k: HeadRows<'_>,
         q_t: &[f32],
-        key: usize,
-        col: usize,
+        (key, col): (usize, usize),
         band: Band,
         masked: bool,
     ) {
-        let a: [*const f32; 4] = std::array::from_fn(|m| {
+        let a: [*const f32; MR] = std::array::from_fn(|m| {
             k.data.as_ptr().wrapping_add((key + m).min(k.rows - 1) * k.row)
         });
         // SAFETY: the caller's: rows of k have d values, rows of q_t TILE.
         let mut acc = unsafe {
             let b = (q_t.as_ptr().add(col), TILE);
-            product(s, k.d, a, 1, b, [[s.splat(0.0); NV]; 4])
+            product(s, k.d, a, 1, b, [[s.splat(0.0); NV]; MR])
         };
         for n in 0..NV {
             let col = col + n * S::LANES;
             let mut max = s.load(&self.max[col..]);
-            for m in 0..4 {
+            for m in 0..MR {
                 if masked {
                     let no = s.splat(LOWEST);
                     acc[m][n] = band.select(s, key + m, col, acc[m][n], no);
@@ -299,7 +311,7 @@ impl Softmax<'_> {
     fn exponentials<S: Simd>(&mut self, s: S, keys: usize, band: Band, masked: bool) {
         for col in (0..self.queries).step_by(S::LANES) {
             let old = s.load(&self.shrink[col..]);
-            let shrink = math::exp(s, s.sub(old, s.load(&self.max[col..])));
+            let shrink = exp2(s, s.sub(old, s.load(&self.max[col..])));
             s.store(&mut self.shrink[col..], shrink);
             let total = s.mul(shrink, s.load(&self.total[col..]));
             s.store(&mut self.total[col..], total);
@@ -312,7 +324,7 @@ impl Softmax<'_> {
                 for row in key..key + STRIP {
                     let p = &mut self.p[row * TILE + col..];
                     let score = s.load(p);
-                    let mut e = math::exp(s, s.sub(score, max));
+                    let mut e = exp2(s, s.sub(score, max));
                     if masked {
                         // A query that has seen nothing yet has the maximum LOWEST: its masked scores count as 0, too.
                         e = s.select_ge(score, s.splat(0.5 * LOWEST), e, s.splat(0.0));

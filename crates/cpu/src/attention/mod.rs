@@ -18,6 +18,7 @@
 mod backward;
 mod cached;
 mod decode;
+mod exp2;
 mod forward;
 mod scratch;
 #[cfg(test)]

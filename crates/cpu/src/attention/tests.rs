@@ -296,34 +296,3 @@ fn long_sequences_with_large_scores_stay_exact() {
         assert_close("dv", &got.dv, &dv, 5e-6 + case.score_error);
     }
 }
-#[test]
-fn micro() {
-    use super::tile::*;
-    let cx = Context::new(Isa::detect(), 1);
-    let mut store = vec![1e-3f32; 64 * 64 * 8];
-    let st = super::scratch::align(&mut store);
-    let (a, rest) = st.split_at_mut(4096);
-    let (b, rest) = rest.split_at_mut(4096);
-    let c = &mut rest[..4096];
-    let peak = (0..3).map(|_| crate::peak::register_rate(&cx)).fold(0.0, f64::max);
-    for (a_row, a_step) in [(1, 64), (64, 1)] {
-        let mut best = f64::MAX;
-        for _ in 0..200 {
-            let t = std::time::Instant::now();
-            for _ in 0..100 {
-                multiply(cx.isa, Product { a, a_row, a_step, b, c, rows: 64, cols: 64, depth: 64, band: Band::of_queries(0, 1 << 24).transposed(), old: Old::Keep });
-            }
-            best = best.min(t.elapsed().as_secs_f64() / 100.0);
-        }
-        let mut bestf = f64::MAX;
-        for _ in 0..200 {
-            let t = std::time::Instant::now();
-            for _ in 0..100 {
-                multiply(cx.isa, Product { a, a_row, a_step, b, c, rows: 64, cols: 64, depth: 64, band: Band::of_queries(64, 1 << 24).transposed(), old: Old::Keep });
-            }
-            bestf = bestf.min(t.elapsed().as_secs_f64() / 100.0);
-        }
-        let g = 2.0 * 64f64.powi(3) / 1e9;
-        println!("step {a_step}: full {:.1} GF {:.2}, half-band {:.1} GF; peak {peak:.1}", g / bestf, g / bestf / peak, g * (36.0 / 64.0) / best);
-    }
-}

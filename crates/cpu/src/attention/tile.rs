@@ -3,6 +3,7 @@
 //! A tile is `TILE` queries by `TILE` keys. Where the mask cuts it, row `m` of a tile has visible columns in a [`Band`]
 //! around `m`; products leave out what lies outside.
 
+use super::scratch::LINE;
 use super::transpose::Transpose;
 use crate::simd::Simd;
 use crate::simd_fn;
@@ -216,7 +217,19 @@ impl<'a> HeadRows<'a> {
     /// `rows` of these rows, from `first` on.
     pub(super) fn part(self, first: usize, rows: usize) -> Self {
         assert!(first + rows <= self.rows);
-        HeadRows { data: &self.data[first * self.row..], rows, ..self }
+        let start = if rows == 0 { 0 } else { first * self.row };
+        HeadRows { data: &self.data[start..], rows, ..self }
+    }
+}
+
+/// Starts bringing rows nearer that the next tile will read: they lie apart, where the hardware does not foresee them.
+#[inline(always)]
+pub(super) fn prefetch<S: Simd>(s: S, rows: HeadRows<'_>) {
+    for r in 0..rows.rows {
+        let row = &rows.data[r * rows.row..][..rows.d];
+        for line in row.chunks(LINE) {
+            s.prefetch(line.as_ptr());
+        }
     }
 }
 
