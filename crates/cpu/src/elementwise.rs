@@ -191,8 +191,22 @@ mod tests {
                 // SAFETY: all operands hold n values.
                 unsafe {
                     adamw(
-                        &cx, n, w.as_ptr(), g.as_ptr(), m.as_ptr(), v.as_ptr(), 0.1, 0.2, 0.05, 1.5, 2.5, 1e-10,
-                        0.99, a.as_mut_ptr(), b.as_mut_ptr(), c.as_mut_ptr(),
+                        &cx,
+                        n,
+                        w.as_ptr(),
+                        g.as_ptr(),
+                        m.as_ptr(),
+                        v.as_ptr(),
+                        0.1,
+                        0.2,
+                        0.05,
+                        1.5,
+                        2.5,
+                        1e-10,
+                        0.99,
+                        a.as_mut_ptr(),
+                        b.as_mut_ptr(),
+                        c.as_mut_ptr(),
                     );
                 }
                 for i in 0..n {

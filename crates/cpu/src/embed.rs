@@ -25,8 +25,6 @@ pub(crate) fn embed(cx: &Context, table: &[f32], ids: &[i32], width: usize, out:
 pub(crate) enum Before {
     /// Nothing: rows without an id become 0.
     Nothing,
-    /// A gradient to add onto.
-    Gradient,
     /// A gradient to scale, then to add onto.
     Scaled(f32),
 }
@@ -35,14 +33,21 @@ pub(crate) enum Before {
 ///
 /// # Panics
 /// When an id is not a row of the table.
-pub(crate) fn embed_grad(cx: &Context, dy: &[f32], ids: &[i32], width: usize, before: Before, dtable: &mut [f32]) {
+pub(crate) fn embed_grad(
+    cx: &Context,
+    dy: &[f32],
+    ids: &[i32],
+    width: usize,
+    before: Before,
+    dtable: &mut [f32],
+) {
     let n = dtable.len();
     let data = dtable.as_mut_ptr();
     // SAFETY: the table holds n values; scaling works in place.
     unsafe {
         match before {
             Before::Nothing | Before::Scaled(0.0) => crate::elementwise::fill(cx, n, 0.0, data),
-            Before::Gradient | Before::Scaled(1.0) => {}
+            Before::Scaled(1.0) => {}
             Before::Scaled(keep) => crate::elementwise::scale(cx, n, data, keep, data),
         }
     }
@@ -54,7 +59,8 @@ pub(crate) fn embed_grad(cx: &Context, dy: &[f32], ids: &[i32], width: usize, be
             let id = usize::try_from(id).expect("ids are not negative");
             assert!(id < rows, "id {id} of {rows}");
             // SAFETY: inside the table, by the assertion; the columns belong to this task alone.
-            let out = unsafe { std::slice::from_raw_parts_mut(data.get().add(id * width + first), len) };
+            let out =
+                unsafe { std::slice::from_raw_parts_mut(data.get().add(id * width + first), len) };
             for (out, dy) in out.iter_mut().zip(&row[first..first + len]) {
                 *out += dy;
             }

@@ -37,7 +37,10 @@ fn forward_kernel<S: Simd>(
         // SAFETY: the caller gives as many rows as gates.
         unsafe {
             while i + S::LANES <= end {
-                s.store_ptr(out.add(i), s.mul_add(factor, s.load_ptr(y.add(i)), s.load_ptr(x.add(i))));
+                s.store_ptr(
+                    out.add(i),
+                    s.mul_add(factor, s.load_ptr(y.add(i)), s.load_ptr(x.add(i))),
+                );
                 i += S::LANES;
             }
             if i < end {
@@ -68,7 +71,15 @@ pub(crate) unsafe fn gated_add(
         let gates = &gates[first..first + count];
         // SAFETY: groups of rows are disjoint.
         unsafe {
-            forward_rows(cx.isa, width, x.get().add(at), y.get().add(at), gates, scale, out.get().add(at));
+            forward_rows(
+                cx.isa,
+                width,
+                x.get().add(at),
+                y.get().add(at),
+                gates,
+                scale,
+                out.get().add(at),
+            );
         }
     });
 }

@@ -10,6 +10,7 @@ mod context;
 pub mod cross_entropy;
 mod elementwise;
 mod embed;
+mod executor;
 mod gate;
 pub mod gemm;
 pub mod isa;
@@ -25,5 +26,6 @@ mod rope;
 pub mod simd;
 
 pub use context::Context;
+pub use executor::{Cpu, GraphMemory, OpTime};
 pub use isa::Isa;
 pub use pool::ThreadPool;

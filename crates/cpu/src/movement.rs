@@ -20,7 +20,14 @@ pub(crate) fn slice_last(cx: &Context, x: &[f32], width: usize, start: usize, ou
 }
 
 /// Rows of x put at column `start` of rows of `width`; `add` keeps what is there and adds, else the rest becomes 0.
-pub(crate) fn pad_last(cx: &Context, x: &[f32], width: usize, start: usize, add: bool, out: &mut [f32]) {
+pub(crate) fn pad_last(
+    cx: &Context,
+    x: &[f32],
+    width: usize,
+    start: usize,
+    add: bool,
+    out: &mut [f32],
+) {
     let rows = out.len() / width.max(1);
     let len = x.len() / rows.max(1);
     let out = SharedSlice::new(out);
@@ -76,7 +83,8 @@ pub(crate) fn shift_time(
 /// When an index is not below T.
 pub(crate) fn select_time(x: &[f32], tokens: usize, width: usize, index: &[i32], out: &mut [f32]) {
     for ((b, &t), to) in index.iter().enumerate().zip(out.chunks_exact_mut(width.max(1))) {
-        let t = usize::try_from(t).ok().filter(|t| *t < tokens).expect("the index lies inside the row");
+        let t =
+            usize::try_from(t).ok().filter(|t| *t < tokens).expect("the index lies inside the row");
         to.copy_from_slice(&x[(b * tokens + t) * width..][..width]);
     }
 }

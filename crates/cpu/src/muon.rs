@@ -32,7 +32,12 @@ fn extents(op: &MuonOrthogonalize, rows: usize, cols: usize) -> (usize, usize, b
 }
 
 /// Scratch, in f32 values, of [`orthogonalize`] on a rows x cols matrix.
-pub(crate) fn orthogonalize_scratch_len(cx: &Context, op: &MuonOrthogonalize, rows: usize, cols: usize) -> usize {
+pub(crate) fn orthogonalize_scratch_len(
+    cx: &Context,
+    op: &MuonOrthogonalize,
+    rows: usize,
+    cols: usize,
+) -> usize {
     let (m, n, _) = extents(op, rows, cols);
     Parts::new(cx, m, n).total()
 }

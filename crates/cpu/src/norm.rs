@@ -87,7 +87,14 @@ pub(crate) unsafe fn rms_norm(
         let at = first * width;
         // SAFETY: groups of rows are disjoint.
         unsafe {
-            forward_rows(cx.isa, width, eps, x.get().add(at), y.get().add(at), all.range(first, count));
+            forward_rows(
+                cx.isa,
+                width,
+                eps,
+                x.get().add(at),
+                y.get().add(at),
+                all.range(first, count),
+            );
         }
     });
 }
@@ -161,7 +168,15 @@ pub(crate) unsafe fn rms_norm_grad(
         unsafe {
             let onto = onto.map(|p| p.get().add(at));
             let statistics = &statistics[first..first + count];
-            backward_rows(cx.isa, width, y.get().add(at), statistics, dy.get().add(at), onto, dx.get().add(at));
+            backward_rows(
+                cx.isa,
+                width,
+                y.get().add(at),
+                statistics,
+                dy.get().add(at),
+                onto,
+                dx.get().add(at),
+            );
         }
     });
 }

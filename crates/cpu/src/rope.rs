@@ -9,7 +9,14 @@ use crate::{Context, simd_fn};
 
 /// Rotations of `tokens` positions from each of `start` on, into `table` `[B, tokens, D]`. Angles are computed in f64: at
 /// position 10,000 an f32 product would already be off by 1e-3.
-pub(crate) fn table(cx: &Context, base: f32, tokens: usize, head_dim: usize, start: &[i32], table: &mut [f32]) {
+pub(crate) fn table(
+    cx: &Context,
+    base: f32,
+    tokens: usize,
+    head_dim: usize,
+    start: &[i32],
+    table: &mut [f32],
+) {
     let half = head_dim / 2;
     let shared = crate::pool::SharedSlice::new(table);
     let frequency = |j: usize| f64::from(base).powf(-2.0 * j as f64 / head_dim as f64);
@@ -55,7 +62,15 @@ pub(crate) struct Dims {
 /// # Safety
 /// x, y and table must be valid for `d` values.
 #[inline(always)]
-unsafe fn rotate<S: Simd>(s: S, d: usize, x: *const f32, table: *const f32, sign: f32, factor: f32, y: *mut f32) {
+unsafe fn rotate<S: Simd>(
+    s: S,
+    d: usize,
+    x: *const f32,
+    table: *const f32,
+    sign: f32,
+    factor: f32,
+    y: *mut f32,
+) {
     let half = d / 2;
     let (sign, factor) = (s.splat(sign), s.splat(factor));
     let mut j = 0;
@@ -77,7 +92,14 @@ unsafe fn rotate<S: Simd>(s: S, d: usize, x: *const f32, table: *const f32, sign
 simd_fn! { fn rotate_rows(dims: Dims, sign: f32, x: *const f32, table: *const f32, y: *mut f32) = rotate_kernel }
 
 #[inline(always)]
-fn rotate_kernel<S: Simd>(s: S, dims: Dims, sign: f32, x: *const f32, table: *const f32, y: *mut f32) {
+fn rotate_kernel<S: Simd>(
+    s: S,
+    dims: Dims,
+    sign: f32,
+    x: *const f32,
+    table: *const f32,
+    y: *mut f32,
+) {
     let d = dims.head_dim;
     for row in 0..dims.rows {
         for head in 0..dims.heads {
@@ -92,7 +114,14 @@ fn rotate_kernel<S: Simd>(s: S, dims: Dims, sign: f32, x: *const f32, table: *co
 ///
 /// # Safety
 /// x and y must be valid for `rows·heads·head_dim` values, table for `rows·head_dim`; y may be x.
-pub(crate) unsafe fn rope(cx: &Context, dims: Dims, inverse: bool, x: *const f32, table: *const f32, y: *mut f32) {
+pub(crate) unsafe fn rope(
+    cx: &Context,
+    dims: Dims,
+    inverse: bool,
+    x: *const f32,
+    table: *const f32,
+    y: *mut f32,
+) {
     let (x, table, y) = (Raw::new(x), Raw::new(table), Raw::new(y));
     let sign = if inverse { -1.0 } else { 1.0 };
     let width = dims.heads * dims.head_dim;
@@ -195,7 +224,8 @@ fn norm_grad_kernel<S: Simd>(
                 let mut i = 0;
                 while i < d {
                     let n = (d - i).min(S::LANES);
-                    let (yv, dv) = (s.load_ptr_partial(y.add(i), n), s.load_ptr_partial(dy.add(i), n));
+                    let (yv, dv) =
+                        (s.load_ptr_partial(y.add(i), n), s.load_ptr_partial(dy.add(i), n));
                     s.store_ptr_partial(dx.add(i), s.mul(r, s.mul_add(yv, mean, dv)), n);
                     i += n;
                 }
@@ -227,7 +257,16 @@ pub(crate) unsafe fn rope_norm_grad(
         // SAFETY: groups of rows are disjoint.
         unsafe {
             let table = table.get().add(first * dims.head_dim);
-            norm_grad_rows(cx.isa, part, scale, y.get().add(at), statistics, dy.get().add(at), table, dx.get().add(at));
+            norm_grad_rows(
+                cx.isa,
+                part,
+                scale,
+                y.get().add(at),
+                statistics,
+                dy.get().add(at),
+                table,
+                dx.get().add(at),
+            );
         }
     });
 }

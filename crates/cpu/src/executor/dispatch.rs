@@ -15,13 +15,21 @@ pub(super) fn attention_dims(q: &TensorType, k: &TensorType, window: usize) -> a
     attention::Dims { b, t, h, k_heads: k.dims()[2], d, window }
 }
 
-pub(super) fn cached_dims(q: &TensorType, cache: &TensorType, window: usize) -> attention::CacheDims {
+pub(super) fn cached_dims(
+    q: &TensorType,
+    cache: &TensorType,
+    window: usize,
+) -> attention::CacheDims {
     let (q, cache) = (q.shape(), cache.shape());
     let [b, t, h, d] = q.dims().try_into().expect("the shape rule checked");
     attention::CacheDims { b, t, h, k_heads: cache.dims()[2], d, window, capacity: cache.dims()[1] }
 }
 
-pub(super) fn cross_entropy_dims(op: &LinearCrossEntropy, x: &TensorType, w: &TensorType) -> cross_entropy::Dims {
+pub(super) fn cross_entropy_dims(
+    op: &LinearCrossEntropy,
+    x: &TensorType,
+    w: &TensorType,
+) -> cross_entropy::Dims {
     cross_entropy::Dims {
         n: x.shape().rows(),
         c: x.shape().last(),
@@ -109,12 +117,28 @@ pub(super) unsafe fn execute(
             Op::ShiftTime(shift) => {
                 let add = Onto::new(cx, op, i, out) != Onto::Nothing;
                 let [b, t, c, _] = out.dims();
-                movement::shift_time(cx, i[0].f32(), (b, t, c), shift.back, None, add, out.f32_mut());
+                movement::shift_time(
+                    cx,
+                    i[0].f32(),
+                    (b, t, c),
+                    shift.back,
+                    None,
+                    add,
+                    out.f32_mut(),
+                );
             }
             Op::ShiftTimeCached(_) => {
                 let [b, t, c, _] = out.dims();
                 let previous = Some(i[1].f32());
-                movement::shift_time(cx, i[0].f32(), (b, t, c), false, previous, false, out.f32_mut());
+                movement::shift_time(
+                    cx,
+                    i[0].f32(),
+                    (b, t, c),
+                    false,
+                    previous,
+                    false,
+                    out.f32_mut(),
+                );
             }
             Op::SelectTime(_) => {
                 let [_, t, c, _] = i[0].dims();
@@ -199,7 +223,14 @@ pub(super) unsafe fn execute(
                 norm::rms_norm_grad(cx, out.matrix().1, x, i[1].f32(), i[2].ptr(), onto, o);
             }
             Op::RopeTable(table) => {
-                rope::table(cx, table.base, table.tokens, table.head_dim, i[0].i32(), out.f32_mut());
+                rope::table(
+                    cx,
+                    table.base,
+                    table.tokens,
+                    table.head_dim,
+                    i[0].i32(),
+                    out.f32_mut(),
+                );
             }
             Op::Rope(op) => rope::rope(cx, rope_dims(out), op.inverse, x, y, o),
             Op::RopeNorm(op) => {
@@ -208,7 +239,15 @@ pub(super) unsafe fn execute(
             }
             Op::RopeNormGrad(op) => {
                 let forward = (x.cast_const(), i[1].f32());
-                rope::rope_norm_grad(cx, rope_dims(out), op.scale, forward, i[2].ptr(), i[3].ptr(), o);
+                rope::rope_norm_grad(
+                    cx,
+                    rope_dims(out),
+                    op.scale,
+                    forward,
+                    i[2].ptr(),
+                    i[3].ptr(),
+                    o,
+                );
             }
             Op::Attention(op) => {
                 let dims = attention_dims(&i[0].ty(), &i[1].ty(), op.window);
@@ -232,10 +271,12 @@ pub(super) unsafe fn execute(
                 let dims = cross_entropy_dims(op, &i[0].ty(), &i[1].ty());
                 let (x, w, targets) = (i[0].f32(), i[1].f32(), i[2].i32());
                 let (losses, rest) = rest.split_at_mut(dims.n);
-                cross_entropy::forward(cx, x, w, targets, &dims, losses, rest);
+                cross_entropy::forward(cx, x, w, targets, dims, losses, rest);
                 reduce_losses(op.reduction, losses, targets, out.f32_mut());
             }
-            Op::LinearCrossEntropyGrad(grad) => cross_entropy_grad(cx, op, &grad.0, i, outputs, rest),
+            Op::LinearCrossEntropyGrad(grad) => {
+                cross_entropy_grad(cx, op, &grad.0, i, outputs, rest)
+            }
             Op::Logits(logits) => {
                 let dims = cross_entropy::Dims {
                     n: i[0].matrix().0,
@@ -244,7 +285,7 @@ pub(super) unsafe fn execute(
                     padded_vocab: i[1].matrix().0,
                     softcap: logits.softcap,
                 };
-                cross_entropy::logits(cx, i[0].f32(), i[1].f32(), &dims, out.f32_mut(), rest);
+                cross_entropy::logits(cx, i[0].f32(), i[1].f32(), dims, out.f32_mut(), rest);
             }
             Op::AdamWStep(op) => adamw(cx, op, i, outputs),
             Op::MuonMomentum(_) => {
@@ -293,7 +334,13 @@ fn rope_dims(x: &Operand) -> rope::Dims {
 
 /// # Safety
 /// As of [`execute`].
-unsafe fn blend_grad(cx: &Context, index: usize, i: &[Operand], outputs: &[Operand], scratch: &mut [f32]) {
+unsafe fn blend_grad(
+    cx: &Context,
+    index: usize,
+    i: &[Operand],
+    outputs: &[Operand],
+    scratch: &mut [f32],
+) {
     // SAFETY: the sums come first: dx may overwrite dout.
     unsafe {
         let (x, y, dout) = (i[0].f32(), i[1].f32(), i[4].f32());
@@ -314,7 +361,13 @@ unsafe fn blend_grad(cx: &Context, index: usize, i: &[Operand], outputs: &[Opera
 
 /// # Safety
 /// As of [`execute`].
-unsafe fn attention_grad(cx: &Context, window: usize, i: &[Operand], outputs: &[Operand], scratch: &mut [f32]) {
+unsafe fn attention_grad(
+    cx: &Context,
+    window: usize,
+    i: &[Operand],
+    outputs: &[Operand],
+    scratch: &mut [f32],
+) {
     let dims = attention_dims(&i[0].ty(), &i[1].ty(), window);
     // SAFETY: the caller's; the op works in place on nothing.
     unsafe {
@@ -357,13 +410,23 @@ unsafe fn cross_entropy_grad(
         let (x, w, targets, dloss) = (i[0].f32(), i[1].f32(), i[2].i32(), i[3].f32());
         let scale = match attributes.reduction {
             Reduction::PerToken => cross_entropy::Scale::PerToken(dloss),
-            Reduction::Mean => {
-                cross_entropy::Scale::Uniform((f64::from(dloss[0]) / valid_targets(targets)) as f32)
-            }
+            Reduction::Mean => cross_entropy::Scale::Mean(dloss[0]),
         };
         let (losses, scratch) = scratch.split_at_mut(dims.n);
         let (dx, dw) = (outputs[1].f32_mut(), outputs[2].f32_mut());
-        cross_entropy::forward_backward(cx, x, w, targets, &dims, scale, losses, dx, dw, onto.beta(), scratch);
+        cross_entropy::forward_backward(
+            cx,
+            x,
+            w,
+            targets,
+            dims,
+            scale,
+            losses,
+            dx,
+            dw,
+            onto.beta(),
+            scratch,
+        );
         reduce_losses(attributes.reduction, losses, targets, outputs[0].f32_mut());
     }
 }

@@ -33,7 +33,9 @@ impl Memory {
 
     /// Address of the first byte. The executor writes through it while it holds `&mut` access to itself.
     pub(crate) fn as_ptr(&mut self) -> *mut u8 {
-        self.map.as_mut().map_or(std::ptr::NonNull::<u64>::dangling().as_ptr().cast(), |m| m.as_mut_ptr())
+        self.map
+            .as_mut()
+            .map_or(std::ptr::NonNull::<u64>::dangling().as_ptr().cast(), |m| m.as_mut_ptr())
     }
 
     /// The first `len` values from `offset` bytes on.

@@ -8,7 +8,9 @@ mod scratch;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use kiln_graph::{ExecuteError, Executor, Feed, Graph, Op, Place, Plan, ProgramId, Rule, TensorType};
+use kiln_graph::{
+    ExecuteError, Executor, Feed, Graph, Op, Place, Plan, ProgramId, Rule, TensorType,
+};
 
 use crate::Context;
 use memory::Memory;

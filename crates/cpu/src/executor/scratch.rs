@@ -26,7 +26,9 @@ pub(super) fn scratch_len(cx: &Context, op: &Op, inputs: &[TensorType]) -> usize
             let ((rows, m), (_, k)) = (matrix(&inputs[0]), matrix(&inputs[1]));
             gemm_scratch_len(cx, m, k, rows)
         }
-        Op::Attention(op) => attention::forward_scratch_len(cx, &attention_dims(&inputs[0], &inputs[1], op.window)),
+        Op::Attention(op) => {
+            attention::forward_scratch_len(cx, &attention_dims(&inputs[0], &inputs[1], op.window))
+        }
         Op::AttentionGrad(op) => {
             attention::backward_scratch_len(cx, &attention_dims(&inputs[0], &inputs[1], op.window))
         }
@@ -59,11 +61,7 @@ fn cross_entropy_scratch_len(
     gradient: bool,
 ) -> usize {
     let dims = cross_entropy_dims(op, &inputs[0], &inputs[1]);
-    let kernel = if gradient {
-        cross_entropy::forward_backward_scratch_len(cx, &dims)
-    } else {
-        cross_entropy::forward_scratch_len(cx, &dims)
-    };
+    let kernel = cross_entropy::scratch_len(cx, dims, gradient);
     // The losses of the tokens, when only their mean is asked for.
     kernel + dims.n
 }
