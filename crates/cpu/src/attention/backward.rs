@@ -11,13 +11,14 @@ use super::forward::Strided;
 use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
 use super::tile::{
     Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack, pack_transposed, prefetch, product,
+    readable,
 };
 use super::transpose::Transpose;
 use super::{Dims, check_len, check_scratch};
 use crate::pool::SharedSlice;
 use crate::simd::Simd;
 use crate::{Context, Isa, simd_fn};
-use std::f32::consts::{LN_2, LOG2_E};
+use std::f32::consts::LOG2_E;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// f32 values of scratch that [`backward`] needs.
@@ -211,7 +212,7 @@ fn keys_task_kernel<S: Transpose>(
     };
     pack_transposed(s, key_rows(x.k), 1.0, k_t);
     pack_transposed(s, key_rows(x.v), 1.0, v_t);
-    pack(s, key_rows(x.k), 1.0, d_padded, k_tile);
+    pack(s, key_rows(x.k), d_padded, k_tile);
     dk_tile.fill(0.0);
     dv_tile.fill(0.0);
 
@@ -231,26 +232,29 @@ fn keys_task_kernel<S: Transpose>(
         let queries = (t - first).min(TILE);
         let band = Band::of_queries((first - first_key) as isize, window as isize);
         let masked = !band.is_full(TILE, TILE);
-        pack(s, query_rows(x.q, at(step)), LOG2_E * scale, d_padded, q_tile);
-        pack(s, query_rows(x.dout, at(step)), 1.0, d_padded, dout_tile);
+        let q = readable(s, query_rows(x.q, at(step)), q_tile);
+        let dout = readable(s, query_rows(x.dout, at(step)), dout_tile);
         if step + 1 < steps {
             prefetch(s, query_rows(x.q, at(step + 1)));
             prefetch(s, query_rows(x.dout, at(step + 1)));
         }
         let statistics = (row * h + head) * t + first;
         tile.set_statistics(&x.lse[statistics..][..queries], &x.delta[statistics..][..queries]);
-        let q_rows = (&*q_tile, &*dout_tile, d_padded);
-        // SAFETY: `k_t` and `v_t` are [d, TILE], the two others [TILE, d_padded].
-        unsafe { tile.compute(s, queries, d, q_rows, (k_t, v_t), band, masked) };
+        // SAFETY: `k_t` and `v_t` are [d, TILE].
+        unsafe { tile.compute(s, LOG2_E * scale, (q, dout), (k_t, v_t), band, masked) };
 
-        let add = |a: &[f32], b: &[f32], c: &mut [f32]| {
+        let add = |a: &[f32], b: HeadRows<'_>, c: &mut [f32]| {
             let (rows, band) = (keys.next_multiple_of(STRIP), band.transposed());
             let (cols, depth, old) = (d_padded, queries, Old::Keep);
             let (a_row, a_step) = (1, TILE);
-            multiply(x.isa, Product { a, a_row, a_step, b, c, rows, cols, depth, band, old });
+            let (b, b_row) = (b.data, b.row);
+            multiply(
+                x.isa,
+                Product { a, a_row, a_step, b, b_row, c, rows, cols, depth, band, old },
+            );
         };
-        add(tile.p, dout_tile, dv_tile);
-        add(tile.ds, q_tile, dk_tile);
+        add(tile.p, dout, dv_tile);
+        add(tile.ds, q, dk_tile);
         multiply(
             x.isa,
             Product {
@@ -258,6 +262,7 @@ fn keys_task_kernel<S: Transpose>(
                 a_row: TILE,
                 a_step: 1,
                 b: k_tile,
+                b_row: d_padded,
                 c: dq_tile,
                 rows: queries.next_multiple_of(STRIP),
                 cols: d_padded,
@@ -280,8 +285,7 @@ fn keys_task_kernel<S: Transpose>(
         turn.pass();
     }
     let len = (keys - 1) * k_heads * d + d;
-    // The tile of q was scaled for powers of two.
-    for (tile, grad, scale) in [(&*dk_tile, dk, LN_2), (&*dv_tile, dv, 1.0)] {
+    for (tile, grad, scale) in [(&*dk_tile, dk, scale), (&*dv_tile, dv, 1.0)] {
         // SAFETY: these keys of this head belong to this task.
         let out = unsafe { Strided::new(grad, key_offset, k_heads * d, len) };
         write_rows(s, tile, d_padded, (keys, d), scale, false, out);
@@ -330,7 +334,7 @@ struct Probabilities<'a> {
 }
 
 impl Probabilities<'_> {
-    /// Missing queries get zeros, with which nothing overflows; their `q` and `dout` are 0 and so is what they add.
+    /// Missing queries get zeros; no product reads what comes of them.
     fn set_statistics(&mut self, lse: &[f32], delta: &[f32]) {
         for (tile, values, scale) in [(&mut *self.lse, lse, LOG2_E), (&mut *self.delta, delta, 1.0)]
         {
@@ -341,24 +345,26 @@ impl Probabilities<'_> {
         }
     }
 
-    /// Sets `p` and `ds` inside the band.
+    /// Sets `p` and `ds` inside the band, from rows of q and dout and columns of k and v. `scale` is 1/sqrt(D) to the base
+    /// 2.
     ///
     /// # Safety
-    /// `q_rows` are q (times log2(e)/sqrt(D)) and dout, `[queries padded to strips, row length]`; `k_cols` are k and v `[d, TILE]`.
+    /// `k_cols` must be `[d, TILE]`.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     unsafe fn compute<S: Simd>(
         &mut self,
         s: S,
-        queries: usize,
-        d: usize,
-        q_rows: (&[f32], &[f32], usize),
+        scale: f32,
+        (q, dout): (HeadRows<'_>, HeadRows<'_>),
         k_cols: (&[f32], &[f32]),
         band: Band,
         masked: bool,
     ) {
         let most = if S::LANES == 16 { 4 } else { 2 };
-        for query in (0..queries).step_by(STRIP) {
+        for query in (0..q.rows).step_by(STRIP) {
+            prefetch(s, q.strip(query + STRIP));
+            prefetch(s, dout.strip(query + STRIP));
             let seen = band.columns(query, self.keys);
             let (mut col, end) =
                 (seen.start / S::LANES * S::LANES, seen.end.next_multiple_of(S::LANES));
@@ -369,18 +375,20 @@ impl Probabilities<'_> {
                 unsafe {
                     match vectors {
                         4 => {
-                            self.block::<S, 4, 4>(s, d, upper, q_rows, k_cols, band, masked);
-                            self.block::<S, 4, 4>(s, d, lower, q_rows, k_cols, band, masked);
+                            self.block::<S, 4, 4>(s, scale, upper, (q, dout), k_cols, band, masked);
+                            self.block::<S, 4, 4>(s, scale, lower, (q, dout), k_cols, band, masked);
                         }
                         3 => {
-                            self.block::<S, 4, 3>(s, d, upper, q_rows, k_cols, band, masked);
-                            self.block::<S, 4, 3>(s, d, lower, q_rows, k_cols, band, masked);
+                            self.block::<S, 4, 3>(s, scale, upper, (q, dout), k_cols, band, masked);
+                            self.block::<S, 4, 3>(s, scale, lower, (q, dout), k_cols, band, masked);
                         }
                         2 => {
-                            self.block::<S, 4, 2>(s, d, upper, q_rows, k_cols, band, masked);
-                            self.block::<S, 4, 2>(s, d, lower, q_rows, k_cols, band, masked);
+                            self.block::<S, 4, 2>(s, scale, upper, (q, dout), k_cols, band, masked);
+                            self.block::<S, 4, 2>(s, scale, lower, (q, dout), k_cols, band, masked);
                         }
-                        _ => self.block::<S, 8, 1>(s, d, upper, q_rows, k_cols, band, masked),
+                        _ => {
+                            self.block::<S, 8, 1>(s, scale, upper, (q, dout), k_cols, band, masked)
+                        }
                     }
                 }
                 col += vectors * S::LANES;
@@ -393,24 +401,27 @@ impl Probabilities<'_> {
     unsafe fn block<S: Simd, const MR: usize, const NV: usize>(
         &mut self,
         s: S,
-        d: usize,
+        scale: f32,
         (query, col): (usize, usize),
-        (q, dout, row): (&[f32], &[f32], usize),
+        (q, dout): (HeadRows<'_>, HeadRows<'_>),
         (k_t, v_t): (&[f32], &[f32]),
         band: Band,
         masked: bool,
     ) {
-        let rows = |x: &[f32]| -> [*const f32; MR] {
-            std::array::from_fn(|m| x.as_ptr().wrapping_add((query + m) * row))
+        // Rows past the last query repeat it.
+        let rows = |x: HeadRows<'_>| -> [*const f32; MR] {
+            std::array::from_fn(|m| {
+                x.data.as_ptr().wrapping_add((query + m).min(x.rows - 1) * x.row)
+            })
         };
         let zero = [[s.splat(0.0); NV]; MR];
         // SAFETY: the caller's.
-        let scores = unsafe { product(s, d, rows(q), 1, (k_t.as_ptr().add(col), TILE), zero) };
+        let scores = unsafe { product(s, q.d, rows(q), 1, (k_t.as_ptr().add(col), TILE), zero) };
         let at = |m: usize, n: usize| (query + m) * TILE + col + n * S::LANES;
         for m in 0..MR {
-            let lse = s.splat(self.lse[query + m]);
+            let lse = s.splat(-self.lse[query + m]);
             for n in 0..NV {
-                let mut p = exp2(s, s.sub(scores[m][n], lse));
+                let mut p = exp2(s, s.mul_add(scores[m][n], s.splat(scale), lse));
                 if masked {
                     p = band.select(s, query + m, col + n * S::LANES, p, s.splat(0.0));
                 }
@@ -418,7 +429,7 @@ impl Probabilities<'_> {
             }
         }
         // SAFETY: the caller's.
-        let dp = unsafe { product(s, d, rows(dout), 1, (v_t.as_ptr().add(col), TILE), zero) };
+        let dp = unsafe { product(s, q.d, rows(dout), 1, (v_t.as_ptr().add(col), TILE), zero) };
         for m in 0..MR {
             let delta = s.splat(self.delta[query + m]);
             for n in 0..NV {

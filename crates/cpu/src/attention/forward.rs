@@ -6,7 +6,8 @@
 use super::exp2::exp2;
 use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
 use super::tile::{
-    Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack, pack_transposed, prefetch, product,
+    Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack_transposed, prefetch, product,
+    readable,
 };
 use super::transpose::Transpose;
 use super::{Dims, check_len, check_scratch};
@@ -164,12 +165,9 @@ fn forward_block_kernel<S: Transpose>(
         let band = queries_band.transposed();
         let masked = keys < TILE || !band.is_full(TILE, rows);
         // SAFETY: `keys` rows exist; `q_t` is [d, TILE].
-        unsafe { p.scores(s, input.k.part(key, keys), q_t, band, masked) };
+        unsafe { p.scores(s, (input.k, input.v), (key, keys), q_t, band, masked) };
         p.exponentials(s, keys, band, masked);
-        let next = key + keys..(key + keys + TILE).min(end);
-        prefetch(s, input.k.part(next.start, next.len()));
-        prefetch(s, input.v.part(next.start, next.len()));
-        pack(s, input.v.part(key, keys), 1.0, d_padded, v_tile);
+        let v = readable(s, input.v.part(key, keys), v_tile);
         let old = if key == start { Old::Discard } else { Old::Scale(p.shrink) };
         multiply(
             input.isa,
@@ -177,7 +175,8 @@ fn forward_block_kernel<S: Transpose>(
                 a: p.p,
                 a_row: 1,
                 a_step: TILE,
-                b: v_tile,
+                b: v.data,
+                b_row: v.row,
                 c: sum,
                 rows: rows.next_multiple_of(STRIP),
                 cols: d_padded,
@@ -228,22 +227,27 @@ impl Softmax<'_> {
         (seen.start / lanes * lanes, seen.end.next_multiple_of(lanes))
     }
 
-    /// Scores of a tile into `p`; `shrink` takes the old maxima and `max` the new ones.
+    /// Scores of the `keys` keys from `first` on into `p`; `shrink` takes the old maxima and `max` the new ones.
     ///
     /// # Safety
-    /// `k` must be readable over its rows, `q_t` be `[d, TILE]`.
+    /// `q_t` must be `[d, TILE]`.
     #[inline(always)]
     unsafe fn scores<S: Simd>(
         &mut self,
         s: S,
-        k: HeadRows<'_>,
+        (all_k, all_v): (HeadRows<'_>, HeadRows<'_>),
+        (first, keys): (usize, usize),
         q_t: &[f32],
         band: Band,
         masked: bool,
     ) {
+        let k = all_k.part(first, keys);
         self.shrink.copy_from_slice(self.max);
         let most = if S::LANES == 16 { 4 } else { 2 };
-        for key in (0..k.rows).step_by(STRIP) {
+        for key in (0..keys).step_by(STRIP) {
+            // What the next strip reads, and what the product with V will.
+            prefetch(s, all_k.strip(first + key + STRIP));
+            prefetch(s, all_v.strip(first + key));
             let (mut col, end) = self.visible(S::LANES, key, band);
             while col < end {
                 let vectors = ((end - col) / S::LANES).min(most);

@@ -3,7 +3,7 @@
 //! A tile is `TILE` queries by `TILE` keys. Where the mask cuts it, row `m` of a tile has visible columns in a [`Band`]
 //! around `m`; products leave out what lies outside.
 
-use super::scratch::LINE;
+use super::scratch::{LINE, padded};
 use super::transpose::Transpose;
 use crate::simd::Simd;
 use crate::simd_fn;
@@ -113,8 +113,9 @@ pub(super) struct Product<'a> {
     pub a: &'a [f32],
     pub a_row: usize,
     pub a_step: usize,
-    /// `[depth, cols]`.
+    /// `[depth, cols]`, rows `b_row` apart.
     pub b: &'a [f32],
+    pub b_row: usize,
     /// `[rows, cols]`; `rows` is a multiple of [`STRIP`], `cols` of 16.
     pub c: &'a mut [f32],
     pub rows: usize,
@@ -131,10 +132,10 @@ simd_fn! {
 #[inline(always)]
 fn multiply_kernel<S: Simd>(s: S, mut p: Product<'_>) {
     assert!(p.rows.is_multiple_of(STRIP) && p.cols.is_multiple_of(S::LANES));
-    assert!(p.b.len() >= p.depth * p.cols && p.c.len() >= p.rows * p.cols);
     if p.rows == 0 || p.depth == 0 {
         return;
     }
+    assert!(p.b.len() >= (p.depth - 1) * p.b_row + p.cols && p.c.len() >= p.rows * p.cols);
     assert!(p.a.len() > (p.rows - 1) * p.a_row + (p.depth - 1) * p.a_step);
     if let Old::Scale(factors) = p.old {
         assert!(factors.len() >= p.rows);
@@ -186,8 +187,8 @@ unsafe fn multiply_columns<S: Simd, const MR: usize, const NV: usize>(
             }
             let a = p.a.as_ptr().add(row * p.a_row + ks.start * p.a_step);
             let a: [*const f32; MR] = std::array::from_fn(|m| a.wrapping_add(m * p.a_row));
-            let b = p.b.as_ptr().add(ks.start * p.cols + col);
-            let acc = product(s, ks.len(), a, p.a_step, (b, p.cols), acc);
+            let b = p.b.as_ptr().add(ks.start * p.b_row + col);
+            let acc = product(s, ks.len(), a, p.a_step, (b, p.b_row), acc);
             for m in 0..MR {
                 for n in 0..NV {
                     s.store_ptr(c.add(m * p.cols + n * S::LANES), acc[m][n]);
@@ -215,10 +216,20 @@ impl<'a> HeadRows<'a> {
     }
 
     /// `rows` of these rows, from `first` on.
+    #[inline(always)]
     pub(super) fn part(self, first: usize, rows: usize) -> Self {
         assert!(first + rows <= self.rows);
         let start = if rows == 0 { 0 } else { first * self.row };
         HeadRows { data: &self.data[start..], rows, ..self }
+    }
+}
+
+impl HeadRows<'_> {
+    /// At most [`STRIP`] rows from `first` on, as many as there are.
+    #[inline(always)]
+    pub(super) fn strip(self, first: usize) -> Self {
+        let first = first.min(self.rows);
+        self.part(first, (self.rows - first).min(STRIP))
     }
 }
 
@@ -233,30 +244,38 @@ pub(super) fn prefetch<S: Simd>(s: S, rows: HeadRows<'_>) {
     }
 }
 
-/// Copies rows, times `scale`, to `out` `[rows.rows padded to strips, d_padded]`; padding is 0.
+/// Rows that products can read, made of whole vectors: where they are if that is good for the cache, else copied to
+/// `tile` `[TILE, d_padded]`, where values past `d` are 0.
 #[inline(always)]
-pub(super) fn pack<S: Simd>(
-    s: S,
-    rows: HeadRows<'_>,
-    scale: f32,
-    d_padded: usize,
-    out: &mut [f32],
-) {
-    let factor = s.splat(scale);
-    let padded = rows.rows.next_multiple_of(STRIP);
-    let (used, unused) = out[..padded * d_padded].split_at_mut(rows.rows * d_padded);
-    for (r, out) in used.chunks_exact_mut(d_padded).enumerate() {
+pub(super) fn readable<'a, S: Simd>(s: S, rows: HeadRows<'a>, tile: &'a mut [f32]) -> HeadRows<'a> {
+    // Rows a multiple of 4 KiB apart share the same few sets of the first-level cache; at odd multiples of 512 bytes, or
+    // finer steps, a tile fits.
+    let spread = !(rows.row * size_of::<f32>()).is_multiple_of(1024);
+    if spread && rows.d.is_multiple_of(LINE) {
+        return rows;
+    }
+    let d_padded = padded(rows.d);
+    pack(s, rows, d_padded, tile);
+    HeadRows { data: tile, row: d_padded, rows: rows.rows, d: rows.d }
+}
+
+/// Copies rows to `out` `[rows, d_padded]`; padding is 0.
+#[inline(always)]
+pub(super) fn pack<S: Simd>(s: S, rows: HeadRows<'_>, d_padded: usize, out: &mut [f32]) {
+    let out = &mut out[..rows.rows * d_padded];
+    for (r, out) in out.chunks_exact_mut(d_padded).enumerate() {
         let row = &rows.data[r * rows.row..][..rows.d];
-        let whole = rows.d / S::LANES * S::LANES;
-        for c in (0..whole).step_by(S::LANES) {
-            s.store(&mut out[c..], s.mul(factor, s.load(&row[c..])));
+        let (row4, row) = row.split_at(row.len() / (4 * S::LANES) * 4 * S::LANES);
+        let (out4, out) = out.split_at_mut(row4.len());
+        for (x, y) in row4.chunks_exact(4 * S::LANES).zip(out4.chunks_exact_mut(4 * S::LANES)) {
+            for n in 0..4 {
+                s.store(&mut y[n * S::LANES..], s.load(&x[n * S::LANES..]));
+            }
         }
-        for c in (whole..d_padded).step_by(S::LANES) {
-            let rest = &row[c.min(rows.d)..];
-            s.store(&mut out[c..], s.mul(factor, s.load_partial(rest)));
+        for c in (0..out.len()).step_by(S::LANES) {
+            s.store(&mut out[c..], s.load_partial(&row[c.min(row.len())..]));
         }
     }
-    unused.fill(0.0);
 }
 
 /// Writes rows, times `scale`, as the columns of `out` `[d, TILE]`; columns of missing rows are 0.
