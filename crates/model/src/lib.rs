@@ -1,1 +1,36 @@
-//! GPT as graph-building functions: configuration, parameter names, initialisation.
+//! GPT as graph-building functions: configuration, parameter names, initialisation, weights on disk.
+//!
+//! A [`ModelConfig`] is all there is to know of a model. From it follow its [`Parameter`]s with nanochat's names, and
+//! three graphs that share one definition of the layers: [`loss_graph`] for training and evaluation, [`logits_graph`] for
+//! scoring whole sequences, [`decode_graph`] for generation with a key/value cache.
+//!
+//! ```
+//! use kiln_graph::ops::Reduction;
+//! use kiln_model::{ModelConfig, Preset, Proportions, loss_graph};
+//!
+//! let config = ModelConfig::from_depth(2, Proportions::default(), Preset::Modern, 1000, 64)?;
+//! let built = loss_graph(&config, 4, 64, Reduction::Mean)?;
+//! assert_eq!(built.graph.tensor_type(built.loss).shape().dims(), [1]);
+//! assert_eq!(config.parameters()[0].name, "transformer.wte.weight");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod count;
+mod error;
+mod graphs;
+mod initialize;
+mod layers;
+mod parameters;
+mod safetensors_file;
+mod validate;
+mod weights;
+
+pub use config::{ModelConfig, Preset, Proportions};
+pub use count::ParameterCount;
+pub use error::{ConfigError, WeightsError};
+pub use graphs::{DecodeGraph, LogitsGraph, LossGraph, decode_graph, logits_graph, loss_graph};
+pub use initialize::initialize;
+pub use parameters::{Init, Parameter, ParameterKind};
+pub use safetensors_file::{SafetensorsFile, TensorData, save, write};
+pub use weights::{load, load_parameters};

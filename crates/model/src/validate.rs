@@ -1,0 +1,124 @@
+//! Whether sizes and options fit together.
+
+use crate::{ConfigError, ModelConfig};
+
+/// Columns of the attention input that a value gate reads.
+pub(crate) const VALUE_GATE_WIDTH: usize = 12;
+/// Columns of the embedding that the smear gate reads.
+pub(crate) const SMEAR_GATE_WIDTH: usize = 24;
+
+/// Bounds that no sensible model reaches; below them no product of sizes overflows.
+const MAX_LAYERS: usize = 1 << 12;
+const MAX_WIDTH: usize = 1 << 17;
+const MAX_TOKENS: usize = 1 << 24;
+
+impl ModelConfig {
+    /// Checks that sizes and options fit together.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, by the field's name.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        within("n_layer", self.n_layer, MAX_LAYERS)?;
+        within("n_embd", self.n_embd, MAX_WIDTH)?;
+        within("n_head", self.n_head, self.n_embd)?;
+        within("n_kv_head", self.n_kv_head, self.n_head)?;
+        within("sequence_len", self.sequence_len, MAX_TOKENS)?;
+        within("vocab_size", self.vocab_size, MAX_TOKENS)?;
+        self.validate_heads()?;
+        self.validate_options()
+    }
+
+    fn validate_heads(&self) -> Result<(), ConfigError> {
+        let (c, h, k) = (self.n_embd, self.n_head, self.n_kv_head);
+        ensure(c.is_multiple_of(h), "n_head", || format!("{h} heads do not divide the width {c}"))?;
+        ensure(h.is_multiple_of(k), "n_kv_head", || {
+            format!("{k} key/value heads do not divide {h} query heads")
+        })?;
+        let d = self.head_dim();
+        ensure(d.is_multiple_of(2), "n_head", || {
+            format!(
+                "{h} heads of width {c} have the odd size {d}, and rotary embedding takes pairs"
+            )
+        })
+    }
+
+    fn validate_options(&self) -> Result<(), ConfigError> {
+        let pattern = &self.window_pattern;
+        let letters = !pattern.is_empty() && pattern.chars().all(|c| matches!(c, 'L' | 'S'));
+        ensure(letters, "window_pattern", || format!("{pattern:?} must be letters L and S"))?;
+        positive("softcap", self.softcap)?;
+        positive("rope_base", self.rope_base)?;
+        positive("qk_scale", self.qk_scale)?;
+        let c = self.n_embd;
+        ensure(!self.smear || c >= SMEAR_GATE_WIDTH, "smear", || {
+            format!("needs a width of at least {SMEAR_GATE_WIDTH}, not {c}")
+        })?;
+        ensure(!self.value_embeds || c >= VALUE_GATE_WIDTH, "value_embeds", || {
+            format!("needs a width of at least {VALUE_GATE_WIDTH}, not {c}")
+        })
+    }
+}
+
+fn ensure(
+    holds: bool,
+    field: &'static str,
+    reason: impl FnOnce() -> String,
+) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError::Invalid { field, reason: reason() }) }
+}
+
+fn within(field: &'static str, value: usize, most: usize) -> Result<(), ConfigError> {
+    ensure((1..=most).contains(&value), field, || format!("{value} is not within 1 to {most}"))
+}
+
+fn positive(field: &'static str, value: f32) -> Result<(), ConfigError> {
+    ensure(value.is_finite() && value > 0.0, field, || format!("{value} is not a positive number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{ConfigError, ModelConfig, Preset};
+
+    fn refused(change: impl Fn(&mut ModelConfig)) -> String {
+        let mut config = ModelConfig::default();
+        change(&mut config);
+        let error = config.validate().expect_err("must be refused");
+        assert!(matches!(error, ConfigError::Invalid { .. }));
+        error.to_string()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        assert!(ModelConfig::default().validate().is_ok());
+        assert_eq!(refused(|c| c.n_layer = 0), "n_layer: 0 is not within 1 to 4096");
+        assert_eq!(refused(|c| c.n_head = 5), "n_head: 5 heads do not divide the width 384");
+        assert_eq!(
+            refused(|c| c.n_kv_head = 2),
+            "n_kv_head: 2 key/value heads do not divide 3 query heads"
+        );
+        assert!(refused(|c| c.n_kv_head = 4).starts_with("n_kv_head: 4 is not within 1 to 3"));
+        assert!(refused(|c| (c.n_head, c.n_kv_head) = (128, 128)).contains("odd size 3"));
+        assert!(refused(|c| c.window_pattern = String::new()).starts_with("window_pattern"));
+        assert!(refused(|c| c.window_pattern = "Ls".into()).contains("\"Ls\""));
+        assert!(refused(|c| c.vocab_size = usize::MAX).starts_with("vocab_size"));
+        assert!(refused(|c| c.softcap = 0.0).starts_with("softcap"));
+        assert!(refused(|c| c.rope_base = f32::NAN).starts_with("rope_base"));
+        assert!(refused(|c| c.qk_scale = f32::INFINITY).starts_with("qk_scale"));
+    }
+
+    #[test]
+    fn gates_need_columns_to_read() {
+        let narrow = |width| {
+            move |c: &mut ModelConfig| {
+                c.apply_preset(Preset::Modern);
+                (c.n_embd, c.n_head, c.n_kv_head) = (width, 1, 1);
+            }
+        };
+        assert!(refused(narrow(22)).starts_with("smear: needs a width of at least 24"));
+        let no_smear = |c: &mut ModelConfig| {
+            narrow(10)(c);
+            c.smear = false;
+        };
+        assert!(refused(no_smear).starts_with("value_embeds: needs a width of at least 12"));
+    }
+}
