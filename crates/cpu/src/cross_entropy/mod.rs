@@ -13,6 +13,7 @@
 //! applied to the rows of x. Logits lie in -cap..cap, which is why e needs no maximum taken off: `softcap` is at most
 //! [`MAX_SOFTCAP`].
 
+mod bounded;
 mod chunk;
 mod softcap;
 
@@ -27,7 +28,7 @@ use chunk::Chunk;
 pub const MAX_SOFTCAP: f32 = 40.0;
 
 /// Rows whose logits are held at a time. More rows spread the traffic for w and dw over more work and take more memory.
-const ROWS: usize = 512;
+const ROWS: usize = 768;
 /// Columns of logits in a block, which is used while it is still in the third-level cache.
 const COLS: usize = 1536;
 

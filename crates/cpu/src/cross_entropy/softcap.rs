@@ -1,6 +1,6 @@
 //! The passes over blocks of logits.
 
-use crate::math::{exp, tanh};
+use super::bounded::{exp2, tanh};
 use crate::pool::SharedSlice;
 use crate::simd::Simd;
 use crate::{Context, simd_fn};
@@ -101,7 +101,7 @@ fn exp_row_kernel<S: Simd>(s: S, z: &mut [f32], col: usize, softcap: f32, row: &
 #[inline(always)]
 fn exp_and_slope<S: Simd>(s: S, z: S::V, softcap: f32) -> (S::V, S::V) {
     let t = tanh(s, s.mul(z, s.splat(1.0 / softcap)));
-    let e = exp(s, s.mul(t, s.splat(softcap)));
+    let e = exp2(s, s.mul(t, s.splat(softcap * std::f32::consts::LOG2_E)));
     let slope = s.mul_add(s.sub(s.splat(0.0), t), t, s.splat(1.0));
     (e, s.mul(e, slope))
 }
