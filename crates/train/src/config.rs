@@ -1,0 +1,107 @@
+//! Everything that defines a run. It is saved with every checkpoint.
+
+use std::path::PathBuf;
+
+use kiln_model::ModelConfig;
+use serde::{Deserialize, Serialize};
+
+/// A run, resolved: no option is left to be derived.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// The model.
+    pub model: ModelConfig,
+    /// Optimizers and schedules.
+    #[serde(default)]
+    pub optim: kiln_optim::Settings,
+    /// Data, batches, horizon, what to do when.
+    pub train: TrainSettings,
+}
+
+/// Settings of the training loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainSettings {
+    /// Documents: a JSONL file or a folder of them.
+    pub data: PathBuf,
+    /// Field of a JSONL object that holds the text.
+    pub field: String,
+    /// Share of the documents held out where the data are one file.
+    pub validation_share: f64,
+    /// A line that is not JSON ends the run.
+    pub strict: bool,
+    /// Folder of the tokenizer.
+    pub tokenizer: PathBuf,
+    /// Tokens per row, T.
+    pub seq_len: usize,
+    /// Rows per micro-batch, B.
+    pub device_batch_size: usize,
+    /// Tokens per optimizer step.
+    pub total_batch_size: usize,
+    /// When the run ends.
+    pub horizon: Horizon,
+    /// Steps between evaluations; 0: only at the end.
+    pub eval_every: u64,
+    /// Most tokens of an evaluation.
+    pub eval_tokens: u64,
+    /// Steps between checkpoints; 0: only at the end.
+    pub save_every: u64,
+    /// Checkpoints that are kept; 0: all.
+    pub keep: usize,
+    /// Steps between samples; 0: none.
+    pub sample_every: u64,
+    /// Seed of the initial values and of the order of documents.
+    pub seed: u64,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        TrainSettings {
+            data: PathBuf::new(),
+            field: "text".into(),
+            validation_share: 0.05,
+            strict: false,
+            tokenizer: PathBuf::new(),
+            seq_len: 512,
+            device_batch_size: 8,
+            total_batch_size: 16_384,
+            horizon: Horizon::default(),
+            eval_every: 250,
+            eval_tokens: 262_144,
+            save_every: 250,
+            keep: 3,
+            sample_every: 0,
+            seed: 0,
+        }
+    }
+}
+
+/// When a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Horizon {
+    /// After so many optimizer steps.
+    Iterations(u64),
+    /// When so many floating-point operations were spent.
+    Flops(f64),
+    /// After so many tokens per parameter.
+    ParamDataRatio(f64),
+    /// After about so many minutes of training: the number of steps follows from the speed of the first ones.
+    Minutes(f64),
+}
+
+impl Default for Horizon {
+    fn default() -> Self {
+        Horizon::ParamDataRatio(8.0)
+    }
+}
+
+impl RunConfig {
+    /// Micro-batches per optimizer step.
+    ///
+    /// # Errors
+    /// When the batch is no multiple of a micro-batch.
+    pub fn accumulation(&self) -> Result<usize, kiln_optim::OptimError> {
+        let TrainSettings { total_batch_size, device_batch_size, seq_len, .. } = self.train;
+        kiln_optim::accumulation_steps(total_batch_size, device_batch_size, seq_len, 1)
+    }
+}

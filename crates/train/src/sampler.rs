@@ -1,0 +1,157 @@
+//! Choosing the next token from logits.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// How tokens are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Logits are divided by it; 0 takes the most likely token.
+    pub temperature: f32,
+    /// Only this many of the most likely tokens are candidates; 0: all.
+    pub top_k: usize,
+    /// Only the most likely tokens whose probabilities reach this sum are candidates; 1: all.
+    pub top_p: f32,
+    /// Seed of the choices; sample `i` of several has a stream of its own.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Sampling { temperature: 0.8, top_k: 50, top_p: 1.0, seed: 0 }
+    }
+}
+
+impl Sampling {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// The name of the setting that is out of range, and its range.
+    pub fn validate(&self) -> Result<(), String> {
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return Err(format!("temperature must be 0 or more, not {}", self.temperature));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return Err(format!("top-p must be above 0 and at most 1, not {}", self.top_p));
+        }
+        Ok(())
+    }
+}
+
+/// Draws tokens for one sample.
+pub struct Sampler {
+    sampling: Sampling,
+    rng: ChaCha8Rng,
+    /// Candidates with their weights; kept to allocate once.
+    candidates: Vec<(u32, f32)>,
+}
+
+impl Sampler {
+    /// The sampler of sample number `index`.
+    pub fn new(sampling: Sampling, index: usize) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
+        rng.set_stream(index as u64);
+        Sampler { sampling, rng, candidates: Vec::new() }
+    }
+
+    /// The next token, given its logits.
+    pub fn sample(&mut self, logits: &[f32]) -> u32 {
+        if self.sampling.temperature == 0.0 || self.sampling.top_k == 1 {
+            return most_likely(logits);
+        }
+        self.fill_candidates(logits);
+        let total: f64 = self.candidates.iter().map(|&(_, w)| f64::from(w)).sum();
+        // 53 random bits in 0..1.
+        let uniform = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        let mut left = uniform * total;
+        for &(id, weight) in &self.candidates {
+            left -= f64::from(weight);
+            if left < 0.0 {
+                return id;
+            }
+        }
+        self.candidates.last().map_or_else(|| most_likely(logits), |c| c.0)
+    }
+
+    /// Candidates in falling order of weight, weights relative to the largest.
+    fn fill_candidates(&mut self, logits: &[f32]) {
+        let Sampling { temperature, top_k, top_p, .. } = self.sampling;
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        self.candidates.clear();
+        let weights = logits.iter().map(|&l| ((l - max) / temperature).exp());
+        self.candidates.extend((0u32..).zip(weights).filter(|(_, w)| *w > 0.0));
+        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if top_k > 0 && top_k < self.candidates.len() {
+            self.candidates.select_nth_unstable_by(top_k - 1, order);
+            self.candidates.truncate(top_k);
+        }
+        self.candidates.sort_unstable_by(order);
+        if top_p < 1.0 {
+            let total: f64 = self.candidates.iter().map(|&(_, w)| f64::from(w)).sum();
+            let mut sum = 0.0;
+            let needed = self.candidates.iter().position(|&(_, w)| {
+                sum += f64::from(w);
+                sum >= f64::from(top_p) * total
+            });
+            self.candidates.truncate(needed.map_or(self.candidates.len(), |i| i + 1));
+        }
+    }
+}
+
+/// The index of the largest logit; the first of equals.
+fn most_likely(logits: &[f32]) -> u32 {
+    let better = |best: usize, i: usize| if logits[i] > logits[best] { i } else { best };
+    (1..logits.len()).fold(0, better) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(sampling: Sampling, logits: &[f32], n: usize) -> Vec<u32> {
+        let mut sampler = Sampler::new(sampling, 0);
+        (0..n).map(|_| sampler.sample(logits)).collect()
+    }
+
+    #[test]
+    fn temperature_zero_is_greedy() {
+        let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
+        assert_eq!(draw(sampling, &[0.0, 3.0, 3.0, 1.0], 3), [1, 1, 1]);
+    }
+
+    #[test]
+    fn frequencies_follow_the_softmax() {
+        let sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 7 };
+        let logits = [0.0, 1.0, 2.0];
+        let drawn = draw(sampling, &logits, 20_000);
+        let total: f32 = logits.iter().map(|l| l.exp()).sum();
+        for (id, logit) in logits.iter().enumerate() {
+            let share = drawn.iter().filter(|&&d| d as usize == id).count() as f32 / 20_000.0;
+            assert!((share - logit.exp() / total).abs() < 0.015, "{id}: {share}");
+        }
+    }
+
+    #[test]
+    fn top_k_and_top_p_cut_the_tail() {
+        let logits = [1.0, 4.0, 3.0, 0.0, 2.0];
+        let top_k = Sampling { temperature: 1.0, top_k: 2, top_p: 1.0, seed: 1 };
+        assert!(draw(top_k, &logits, 500).iter().all(|d| [1, 2].contains(d)));
+        // Probabilities: 0.64, 0.23, 0.09, ...: two reach 0.8, one alone does not.
+        let top_p = Sampling { temperature: 1.0, top_k: 0, top_p: 0.8, seed: 1 };
+        let drawn = draw(top_p, &logits, 500);
+        assert!(drawn.iter().all(|d| [1, 2].contains(d)) && drawn.contains(&2));
+        let tiny = Sampling { top_p: 1e-6, ..top_p };
+        assert!(draw(tiny, &logits, 50).iter().all(|d| *d == 1));
+    }
+
+    #[test]
+    fn a_seed_repeats_and_samples_differ() {
+        let sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 3 };
+        let logits = [0.5; 64];
+        assert_eq!(draw(sampling, &logits, 20), draw(sampling, &logits, 20));
+        let mut other = Sampler::new(sampling, 1);
+        let others: Vec<u32> = (0..20).map(|_| other.sample(&logits)).collect();
+        assert_ne!(draw(sampling, &logits, 20), others);
+    }
+}

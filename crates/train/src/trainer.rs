@@ -1,0 +1,343 @@
+//! The training loop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kiln_data::{Loader, LoaderOptions, Source};
+use kiln_graph::{Executor, Feed, ProgramId};
+use kiln_optim::Schedules;
+use kiln_tokenizer::Tokenizer;
+
+use crate::config::{Horizon, RunConfig};
+use crate::evaluate::Evaluator;
+use crate::generate::Generator;
+use crate::horizon::Steps;
+use crate::metrics::Metrics;
+use crate::observe::{Event, Observer, StepReport};
+use crate::programs::training_graph;
+use crate::state::RunState;
+use crate::{TrainError, run_folder};
+
+/// What a run needs apart from its configuration.
+pub struct Setup {
+    /// The run.
+    pub config: RunConfig,
+    /// Its documents.
+    pub source: Arc<Source>,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Folder of checkpoints and metrics.
+    pub out: PathBuf,
+    /// Floating-point operations per second that the machine can do, for MFU.
+    pub peak_flops: f64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Steps made in all.
+    pub step: u64,
+    /// Whether it was the last step, rather than a request to stop.
+    pub finished: bool,
+    /// Seconds of training over all sittings.
+    pub seconds: f64,
+    /// The latest evaluation, in bits per byte.
+    pub bits_per_byte: Option<f64>,
+    /// Loss of the last step of this sitting.
+    pub loss: Option<f32>,
+}
+
+/// A run under way.
+pub struct Trainer {
+    pub(crate) setup: Setup,
+    pub(crate) executor: Box<dyn Executor>,
+    pub(crate) loader: Loader,
+    pub(crate) state: RunState,
+    train: ProgramId,
+    optimize: ProgramId,
+    evaluator: Option<Evaluator>,
+    generator: Option<Generator>,
+    accumulation: usize,
+    metrics: Metrics,
+    flops_per_token: f64,
+    /// Time and number of the steps of this sitting, the first few left out.
+    pace: Pace,
+}
+
+/// Speed of the steps after the first few.
+#[derive(Default)]
+struct Pace {
+    skipped: u64,
+    steps: u64,
+    time: Duration,
+}
+
+impl Pace {
+    fn add(&mut self, time: Duration) {
+        if self.skipped < 2 {
+            self.skipped += 1;
+        } else {
+            self.steps += 1;
+            self.time += time;
+        }
+    }
+
+    fn seconds_per_step(&self) -> Option<f64> {
+        (self.steps > 0).then(|| self.time.as_secs_f64() / self.steps as f64)
+    }
+}
+
+impl Trainer {
+    /// A run from its first step, or from a checkpoint that [`run_folder::resume`] found.
+    ///
+    /// # Errors
+    /// When settings do not fit together, data and tokenizer do not fit the model, memory is short, or the checkpoint does
+    /// not fit the run.
+    pub fn new(
+        setup: Setup,
+        mut executor: Box<dyn Executor>,
+        resumed: Option<RunState>,
+    ) -> Result<Self, TrainError> {
+        let config = &setup.config;
+        config.model.validate()?;
+        let (train, model) = (&config.train, &config.model);
+        let accumulation = config.accumulation()?;
+        if setup.tokenizer.vocab_size() != model.vocab_size {
+            let (tokenizer, model) = (setup.tokenizer.vocab_size(), model.vocab_size);
+            return Err(TrainError::Vocabulary { tokenizer, model });
+        }
+        let mut options = LoaderOptions::new(train.device_batch_size, train.seq_len);
+        options.seed = train.seed;
+        let encoder: Arc<dyn kiln_data::Encode> = setup.tokenizer.clone();
+        let loader = match &resumed {
+            Some(state) => Loader::resume(setup.source.clone(), encoder, options, &state.loader)?,
+            None => Loader::new(setup.source.clone(), encoder, options)?,
+        };
+        let graph = training_graph(model, train.device_batch_size, train.seq_len)?;
+        let train_program = executor.prepare(&graph)?;
+        let optimize = executor.prepare(&crate::optimizer::graph(config)?)?;
+        let state = match resumed {
+            Some(state) => state,
+            None => {
+                initialize(executor.as_mut(), config)?;
+                fresh_state(config, &loader)?
+            }
+        };
+        let metrics = Metrics::open(&setup.out, state.step)?;
+        let flops_per_token = model.flops_per_token(train.seq_len) as f64;
+        Ok(Trainer {
+            executor,
+            loader,
+            state,
+            train: train_program,
+            optimize,
+            evaluator: None,
+            generator: None,
+            accumulation,
+            metrics,
+            flops_per_token,
+            pace: Pace::default(),
+            setup,
+        })
+    }
+
+    /// Trains until the last step, or until `stop` is set: then the step at hand is finished and a checkpoint saved.
+    ///
+    /// # Errors
+    /// When data cannot be read, a file not be written, or the loss is no longer a number.
+    pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
+        for warning in self.loader.warnings() {
+            observer.event(Event::Warning(warning.clone()));
+        }
+        observer.event(Event::Started { step: self.state.step, total: self.total() });
+        let mut loss = None;
+        let mut saved = None;
+        let settings = self.setup.config.train.clone();
+        while !self.is_finished() && !stop.load(Ordering::Relaxed) {
+            let report = self.step()?;
+            loss = Some(report.loss);
+            observer.event(Event::Step(&report));
+            let done = self.state.step;
+            let due = |every: u64| every > 0 && done.is_multiple_of(every) && !self.is_finished();
+            let (save, evaluate, sample) =
+                (due(settings.save_every), due(settings.eval_every), due(settings.sample_every));
+            if save {
+                self.save(observer)?;
+                saved = Some(done);
+            }
+            if evaluate {
+                self.evaluate(observer)?;
+            }
+            if sample {
+                self.sample(observer)?;
+            }
+        }
+        let finished = self.is_finished();
+        if saved != Some(self.state.step) && loss.is_some() {
+            self.save(observer)?;
+        }
+        if finished && self.state.evaluation.is_none_or(|(step, _)| step != self.state.step) {
+            self.evaluate(observer)?;
+        }
+        Ok(Outcome {
+            step: self.state.step,
+            finished,
+            seconds: self.state.seconds,
+            bits_per_byte: self.state.evaluation.map(|(_, bpb)| bpb),
+            loss,
+        })
+    }
+
+    /// Steps of the run, as far as known.
+    pub fn total(&self) -> Option<u64> {
+        self.state.steps.latest()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.total().is_some_and(|total| self.state.step >= total)
+    }
+
+    /// One optimizer step.
+    fn step(&mut self) -> Result<StepReport, TrainError> {
+        let begin = Instant::now();
+        let stalled = self.loader.stall_seconds();
+        let step = self.state.step;
+        let (loss, batch_hash) = self.micro_batches()?;
+        if !loss.is_finite() {
+            return Err(TrainError::Diverged { step, loss });
+        }
+        let schedules = Schedules::new(&self.setup.config.optim, self.setup.config.model.n_layer, self.state.steps.total(step));
+        let values = schedules.values(step);
+        self.executor.run(self.optimize, &[Feed::F32(&values)])?;
+        let time = begin.elapsed();
+        self.pace.add(time);
+        let seconds = time.as_secs_f64();
+        let tokens = self.setup.config.train.total_batch_size as u64;
+        self.state.step += 1;
+        self.state.tokens += tokens;
+        self.state.seconds += seconds;
+        if let Some(pace) = self.pace.seconds_per_step()
+            && self.state.steps.observe(self.state.step, pace, self.state.seconds)
+        {
+            run_folder::write_steps(&self.setup.out, &self.state.steps)?;
+        }
+        let tokens_per_second = tokens as f64 / seconds;
+        let report = StepReport {
+            step,
+            total: self.total(),
+            loss,
+            lr_multiplier: schedules.lr_multiplier(step),
+            tokens: self.state.tokens,
+            tokens_per_second,
+            mfu: tokens_per_second * self.flops_per_token / self.setup.peak_flops,
+            data_stall: (self.loader.stall_seconds() - stalled) / seconds,
+            eta: self.eta(),
+        };
+        self.metrics.step(&report, &batch_hash)?;
+        Ok(report)
+    }
+
+    fn eta(&self) -> Option<Duration> {
+        let left = self.total()?.saturating_sub(self.state.step);
+        Some(Duration::from_secs_f64(self.pace.seconds_per_step()? * left as f64))
+    }
+
+    /// Runs the step's micro-batches; returns their mean loss and a hash of their token ids.
+    fn micro_batches(&mut self) -> Result<(f32, String), TrainError> {
+        let scale = [1.0 / self.accumulation as f32];
+        let mut sum = 0.0f64;
+        let mut hash = blake3::Hasher::new();
+        for micro in 0..self.accumulation {
+            let keep = [if micro == 0 { 0.0 } else { 1.0 }];
+            let batch = self.loader.next_batch()?;
+            batch.ids.iter().chain(&batch.targets).for_each(|id| {
+                hash.update(&id.to_le_bytes());
+            });
+            let feeds = [
+                Feed::I32(&batch.ids),
+                Feed::I32(&batch.targets),
+                Feed::F32(&keep),
+                Feed::F32(&scale),
+            ];
+            self.executor.run(self.train, &feeds)?;
+            sum += f64::from(self.executor.output(self.train, 0)[0]);
+        }
+        let hash = hash.finalize().to_hex();
+        Ok(((sum / self.accumulation as f64) as f32, hash[..16].to_owned()))
+    }
+
+    fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        self.state.loader = self.loader.state();
+        let path = run_folder::save(self)?;
+        observer.event(Event::Saved { step: self.state.step, path });
+        Ok(())
+    }
+
+    fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let settings = &self.setup.config.train;
+        let executor = self.executor.as_mut();
+        let evaluator = match self.evaluator.take() {
+            Some(evaluator) => evaluator,
+            None => Evaluator::new(
+                executor,
+                &self.setup.config.model,
+                settings.device_batch_size,
+                settings.seq_len,
+            )?,
+        };
+        let (source, tokenizer) = (&self.setup.source, &self.setup.tokenizer);
+        let result = evaluator.run(executor, source, tokenizer, settings.eval_tokens)?;
+        self.evaluator = Some(evaluator);
+        self.state.evaluation = Some((self.state.step, result.bits_per_byte));
+        self.metrics.evaluation(self.state.step, result.bits_per_byte, self.state.seconds)?;
+        observer.event(Event::Evaluated {
+            step: self.state.step,
+            bits_per_byte: result.bits_per_byte,
+            tokens: result.tokens,
+        });
+        Ok(())
+    }
+
+    fn sample(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let config = &self.setup.config.model;
+        let executor = self.executor.as_mut();
+        let mut generator = match self.generator.take() {
+            Some(generator) => generator,
+            None => Generator::new(executor, config, 1, config.sequence_len)?,
+        };
+        let text = crate::sample_text::write(&mut generator, executor, &self.setup.tokenizer, self.state.step)?;
+        self.generator = Some(generator);
+        observer.event(Event::Sampled { step: self.state.step, text: &text });
+        Ok(())
+    }
+
+    /// The executor with the run's parameters.
+    pub fn executor(&mut self) -> &mut dyn Executor {
+        self.executor.as_mut()
+    }
+}
+
+fn initialize(executor: &mut dyn Executor, config: &RunConfig) -> Result<(), TrainError> {
+    kiln_model::initialize(&config.model, config.train.seed, |parameter, values| {
+        executor.write(&parameter.name, parameter.tensor_type(), values).map_err(TrainError::from)
+    })
+}
+
+fn fresh_state(config: &RunConfig, loader: &Loader) -> Result<RunState, TrainError> {
+    let batch = config.train.total_batch_size as u64;
+    let steps = match config.train.horizon {
+        Horizon::Iterations(n) => Steps::fixed(n),
+        Horizon::Flops(flops) => {
+            let per_token = config.model.flops_per_token(config.train.seq_len) as f64;
+            Steps::fixed((flops / (per_token * batch as f64)).round() as u64)
+        }
+        Horizon::ParamDataRatio(ratio) => {
+            let parameters = config.model.parameter_count().scaling() as f64;
+            Steps::fixed((ratio * parameters / batch as f64).round() as u64)
+        }
+        Horizon::Minutes(minutes) => Steps::timed(60.0 * minutes),
+    };
+    Ok(RunState { step: 0, tokens: 0, seconds: 0.0, steps, loader: loader.state(), evaluation: None })
+}
