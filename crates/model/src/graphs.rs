@@ -183,9 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn a_block_of_memory_that_training_keeps_per_layer_is_small() {
-        // Doubling the layers adds what backward needs of them: in units of B·T·C floats at most the layer's input, its two
-        // norms, q, k, v, attention, its log-sums, 4 hidden and, on a layer with values, theirs.
+    fn training_keeps_little_of_a_layer() {
+        // In units of B·T·C floats: the layer's input, two norms, q, k, v and the attention's result make 7, the hidden layer
+        // 4; half a unit is left for statistics.
         let arena = |n_layer: usize| {
             let config = ModelConfig { n_layer, n_kv_head: 4, ..small(Preset::Classic) };
             let mut built = loss_graph(&config, 4, 48, Reduction::Mean).unwrap();

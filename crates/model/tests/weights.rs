@@ -72,7 +72,7 @@ fn weights_come_back_bit_for_bit() {
     let path = folder.path().join("model.safetensors");
     let config = config();
     let mut written = weights(&config);
-    // Across a block's border, and values that are not equal to themselves.
+    // A value that is not equal to itself.
     written.get_mut("resid_lambdas").unwrap()[0] = f32::NAN;
     save_weights(&path, &config, &written);
     let read = load_weights(&path, &config).unwrap();
