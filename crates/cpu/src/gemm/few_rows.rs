@@ -12,6 +12,9 @@ pub(super) const MAX_ROWS: usize = 8;
 /// Values of B that a task streams at least: 64 KB.
 const TASK_VALUES: usize = 16 * 1024;
 
+/// Values by which w is asked for ahead of its use, at least: 8 KB.
+const AHEAD: usize = 2 * 1024;
+
 /// Whether this path suits the product.
 pub(super) fn suits(a: &Matrix<'_>, b: &Matrix<'_>) -> bool {
     a.rows() <= MAX_ROWS && a.has_contiguous_rows() && b.t().has_contiguous_rows()
@@ -90,12 +93,15 @@ fn dots<S: Simd, const M: usize, const W: usize>(
         *row = if k == 0 { &[] } else { &w.data()[(col + j) * w.row_stride()..][..k] };
     }
     let mut acc = [[s.splat(0.0); W]; M];
+    let ahead = W * w.row_stride() * (AHEAD / (W * w.row_stride()).max(1)).max(1);
     let whole = k - k % S::LANES;
     for d in (0..whole).step_by(S::LANES) {
         let mut v = [s.splat(0.0); W];
         for (v, row) in v.iter_mut().zip(&rows) {
             // SAFETY: `d + LANES <= k`, the length of every row.
             *v = unsafe { s.load_ptr(row.as_ptr().add(d)) };
+            // Rows are too short for the hardware to run ahead on its own.
+            s.prefetch(row.as_ptr().wrapping_add(d + ahead));
         }
         for (sums, x) in acc.iter_mut().zip(&x) {
             // SAFETY: as above.
