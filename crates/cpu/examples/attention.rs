@@ -1,6 +1,6 @@
 //! Speed of attention against the rate of fused multiply-adds between registers, measured in the same run.
 //!
-//! `cargo run --release -p kiln-cpu --example attention [-- THREADS [B H K D]]`
+//! `cargo run --release -p kiln-cpu --example attention [-- THREADS [B H K D]]`; with 0 for B, decoding alone.
 //!
 //! Only visible (query, key) pairs count as work: 4·D operations each in the forward pass and, by two conventions, 8·D
 //! (the gradients alone) or 10·D (the recomputed scores as well) in the backward pass.
@@ -85,12 +85,13 @@ fn decoding(cx: &Context, dims: CacheDims, length: usize) {
     let mut out = vec![0.0; q.len()];
     let mut scratch = vec![0.0; attention::cached_scratch_len(cx, &dims)];
     let start = vec![(length - t) as i32; b];
-    let seconds = best(20, || {
+    let memory = peak::read_bandwidth(cx);
+    let seconds = best(40, || {
         attention::cached(cx, &q, &k, &v, &start, &dims, &mut out, &mut scratch);
     });
     let bytes = (2 * b * length * k_heads * d * 4) as f64;
     println!(
-        "decode B {b} Tq {t} cache {length} H {h} K {k_heads} D {d}: {:.1} us, {:.1} GB/s of keys and values",
+        "decode B {b} Tq {t} cache {length} H {h} K {k_heads} D {d}: {:.1} us, {:.1} GB/s of keys and values; memory {memory:.1} GB/s",
         1e6 * seconds,
         bytes / seconds / 1e9
     );
@@ -103,6 +104,13 @@ fn main() {
     let cx = Context::new(isa, args.first().copied().unwrap_or(2));
     println!("{isa}, {} threads", cx.pool.threads());
     let full = usize::MAX;
+    if let [0, h, k_heads, d] = args[1.min(args.len())..] {
+        for (b, t, length) in [(1, 1, 1024), (1, 1, 65_536), (8, 1, 8192), (1, 4, 65_536)] {
+            let dims = CacheDims { b, t, capacity: length, h, k_heads, d, window: full };
+            decoding(&cx, dims, length);
+        }
+        return;
+    }
     if let [b, h, k_heads, d] = args[1.min(args.len())..] {
         for t in [512, 2048] {
             training(&cx, Dims { b, t, h, k_heads, d, window: full });

@@ -8,6 +8,7 @@
 
 use super::exp2::exp2;
 use super::forward::Strided;
+use super::order::head_and_rank;
 use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
 use super::tile::{
     Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack, pack_transposed, prefetch, product,
@@ -71,18 +72,14 @@ pub fn backward(
     let heads = b * k_heads;
     run_with_scratch(&cx.pool, heads * blocks, scratch, per_thread, &|task, scratch| {
         // Early blocks are seen by the most queries: they go first.
-        let place = Place {
-            row: task % heads / k_heads,
-            k_head: task % heads % k_heads,
-            block: task / heads,
+        let (head, block) = head_and_rank(task, heads, blocks, cx.pool.threads());
+        let place = Place { row: head / k_heads, k_head: head % k_heads, block };
+        // SAFETY: there is one value per block of every head, as large and aligned as a u32, zeroed above; while the tasks
+        // run, all access to it is atomic.
+        let counter = |block: usize| unsafe {
+            AtomicU32::from_ptr(passed.as_ptr().wrapping_add(head * blocks + block).cast::<u32>())
         };
-        // SAFETY: there is one value per task, as large and aligned as a u32, zeroed above; while the tasks run, all access
-        // to it is atomic.
-        let counter = |task: usize| unsafe {
-            AtomicU32::from_ptr(passed.as_ptr().wrapping_add(task).cast::<u32>())
-        };
-        let turn =
-            Turn { before: (place.block > 0).then(|| counter(task - heads)), own: counter(task) };
+        let turn = Turn { before: (block > 0).then(|| counter(block - 1)), own: counter(block) };
         keys_task(cx.isa, &sources, place, &turn, [&dq, &dk, &dv], scratch);
     });
 }

@@ -2,6 +2,7 @@
 
 use super::decode::{self, decode};
 use super::forward::{Block, Strided, block_scratch_len, forward_block};
+use super::order::head_and_rank;
 use super::scratch::{LINE, align, run_with_scratch};
 use super::tile::{HeadRows, TILE};
 use super::{check_heads, check_len, check_scratch};
@@ -87,8 +88,9 @@ pub fn cached(
     let out = SharedSlice::new(out);
     run_with_scratch(&cx.pool, b * h * blocks, scratch, block_scratch_len(d), &|task, scratch| {
         // Late blocks see the most keys: they go first.
-        let (block, row, head) = (blocks - 1 - task / (b * h), task % (b * h) / h, task % h);
-        let (first, k_head) = (block * TILE, head / (h / k_heads));
+        let (row_head, rank) = head_and_rank(task, b * h, blocks, cx.pool.threads());
+        let (row, head) = (row_head / h, row_head % h);
+        let (first, k_head) = ((blocks - 1 - rank) * TILE, head / (h / k_heads));
         let rows = (t - first).min(TILE);
         let keys = (row * capacity * k_heads + k_head) * d;
         let queries = ((row * t + first) * h + head) * d;

@@ -4,6 +4,7 @@
 //! tile of probabilities is already laid out as the product with V reads it.
 
 use super::exp2::exp2;
+use super::order::head_and_rank;
 use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
 use super::tile::{
     Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack_transposed, prefetch, product,
@@ -52,7 +53,8 @@ pub fn forward(
     let per_thread = block_scratch_len(d);
     run_with_scratch(&cx.pool, b * h * blocks, align(scratch), per_thread, &|task, scratch| {
         // Late blocks see the most keys: they go first.
-        let (block, row_head) = (blocks - 1 - task / (b * h), task % (b * h));
+        let (row_head, rank) = head_and_rank(task, b * h, blocks, cx.pool.threads());
+        let block = blocks - 1 - rank;
         let (row, head) = (row_head / h, row_head % h);
         let (first, k_head) = (block * TILE, head / (h / k_heads));
         let rows = (t - first).min(TILE);

@@ -20,6 +20,7 @@ mod cached;
 mod decode;
 mod exp2;
 mod forward;
+mod order;
 mod scratch;
 #[cfg(test)]
 mod tests;
