@@ -7,13 +7,11 @@
 //! task waits only for a lower one.
 
 use super::exp2::exp2;
-use super::forward::Strided;
 use super::order::head_and_rank;
+use super::pack::{HeadRows, pack, pack_transposed, prefetch, readable};
 use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
-use super::tile::{
-    Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack, pack_transposed, prefetch, product,
-    readable,
-};
+use super::strided::Strided;
+use super::tile::{Band, Old, Product, STRIP, TILE, multiply, product};
 use super::transpose::Transpose;
 use super::{Dims, check_len, check_scratch};
 use crate::pool::SharedSlice;

@@ -1,10 +1,12 @@
 //! Attention over a cache of keys and values, for prefill and decoding.
 
 use super::decode::{self, decode};
-use super::forward::{Block, Strided, block_scratch_len, forward_block};
+use super::forward::{Block, block_scratch_len, forward_block};
 use super::order::head_and_rank;
+use super::pack::HeadRows;
 use super::scratch::{LINE, align, run_with_scratch};
-use super::tile::{HeadRows, TILE};
+use super::strided::Strided;
+use super::tile::TILE;
 use super::{check_heads, check_len, check_scratch};
 use crate::Context;
 use crate::pool::SharedSlice;

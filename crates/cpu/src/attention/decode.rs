@@ -4,6 +4,7 @@
 //! number of tasks does not depend on the number of heads. Chunks leave their maxima, sums and unscaled outputs; a second
 //! pass combines them in ascending order.
 
+use super::LOWEST;
 use super::cached::CacheDims;
 use super::scratch::{LINE, align, padded, take};
 use crate::pool::SharedSlice;
@@ -11,7 +12,7 @@ use crate::simd::Simd;
 use crate::{Context, math, simd_fn};
 
 /// With more queries per row than this, tiles are faster.
-pub(super) const MOST_QUERIES: usize = 16;
+pub(super) const MOST_QUERIES: usize = 8;
 
 /// Positions per task; a multiple of every vector length and of `KEYS`.
 const CHUNK: usize = 128;
@@ -22,9 +23,6 @@ const KEYS: usize = 4;
 /// How many keys ahead of their use rows are fetched: the heads' rows of a few keys interleave in a way that the hardware
 /// follows badly.
 const AHEAD: usize = 8;
-
-/// Stands for minus infinity.
-const LOWEST: f32 = -1e30;
 
 /// Values that a chunk leaves for each query and head: output, maximum, sum.
 fn partial_len(d: usize) -> usize {

@@ -5,20 +5,16 @@
 
 use super::exp2::exp2;
 use super::order::head_and_rank;
+use super::pack::{HeadRows, pack_transposed, prefetch, readable};
 use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
-use super::tile::{
-    Band, HeadRows, Old, Product, STRIP, TILE, multiply, pack_transposed, prefetch, product,
-    readable,
-};
+use super::strided::Strided;
+use super::tile::{Band, Old, Product, STRIP, TILE, multiply, product};
 use super::transpose::Transpose;
-use super::{Dims, check_len, check_scratch};
+use super::{Dims, LOWEST, check_len, check_scratch};
 use crate::pool::SharedSlice;
 use crate::simd::Simd;
 use crate::{Context, Isa, simd_fn};
 use std::f32::consts::{LN_2, LOG2_E};
-
-/// Stands for minus infinity: far below any score, and differences of it are finite.
-const LOWEST: f32 = -1e30;
 
 /// f32 values of scratch that [`forward`] needs.
 pub fn forward_scratch_len(cx: &Context, dims: &Dims) -> usize {
@@ -69,46 +65,12 @@ pub fn forward(
             first,
             window,
         };
-        // SAFETY: every task has its own head and block of queries. Rows of `out` are `h·d` apart and other heads' values
-        // lie between: the block writes through `Strided`, only to its own.
+        // SAFETY: every task has its own head and block of queries.
         let out = unsafe { Strided::new(&out, queries, h * d, len) };
         // SAFETY: as above.
         let lse = unsafe { lse.range(row_head * t + first, rows) };
         forward_block(cx.isa, input, out, Some(lse), scratch);
     });
-}
-
-/// Rows of one head in an output that other tasks write to as well.
-#[derive(Clone, Copy)]
-pub(super) struct Strided {
-    data: *mut f32,
-    row: usize,
-    len: usize,
-}
-
-impl Strided {
-    /// # Safety
-    /// The slice must stay alive, and nobody else may touch this head's rows meanwhile.
-    pub(super) unsafe fn new(
-        data: &SharedSlice<f32>,
-        start: usize,
-        row: usize,
-        len: usize,
-    ) -> Self {
-        // SAFETY: an empty part overlaps nothing; asking for both ends checks the bounds.
-        let first = unsafe { data.range(start, 0) }.as_mut_ptr();
-        // SAFETY: as above.
-        let _ = unsafe { data.range(start + len, 0) };
-        Strided { data: first, row, len }
-    }
-
-    /// The `d` values of row `r`.
-    #[inline(always)]
-    pub(super) fn row(&mut self, r: usize, d: usize) -> &mut [f32] {
-        assert!(r * self.row + d <= self.len);
-        // SAFETY: inside the part whose owner `new` was promised to be the only one.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(r * self.row), d) }
-    }
 }
 
 /// A block of at most `TILE` queries of one head, and all the keys that its row has.

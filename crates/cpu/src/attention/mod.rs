@@ -21,7 +21,9 @@ mod decode;
 mod exp2;
 mod forward;
 mod order;
+mod pack;
 mod scratch;
+mod strided;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -62,6 +64,9 @@ impl Dims {
         check_heads(self.h, self.k_heads, self.d);
     }
 }
+
+/// Stands for minus infinity: far below any score, and differences of it are finite.
+const LOWEST: f32 = -1e30;
 
 fn check_heads(h: usize, k_heads: usize, d: usize) {
     assert!(
