@@ -117,8 +117,11 @@ fn schedule(graph: &Graph) -> Vec<NodeId> {
     let mut waits = vec![0usize; count];
     for (i, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
         for &input in &node.inputs {
-            users[graph.producer_id(input).index()].push(i);
-            waits[i] += 1;
+            // Variables and inputs are there from the start, however late they were declared.
+            if !matches!(graph.producer(input).op, Op::VariableValue(_) | Op::InputValue(_)) {
+                users[graph.producer_id(input).index()].push(i);
+                waits[i] += 1;
+            }
         }
     }
     let mut ready: BinaryHeap<Reverse<usize>> =
