@@ -205,6 +205,9 @@ fn compute_kernel<S: Tile>(
     unsafe { pack::pack(s, a, S::MR, 0..depth, packed_a.as_mut_ptr()) };
     for col in cols.clone().step_by(S::NR) {
         for row in rows.clone().step_by(S::MR) {
+            if stage.output.symmetric && stage.col + col >= row + S::MR {
+                continue;
+            }
             let offset = row * stage.output.ldc + stage.col + col;
             // SAFETY: panels of A and B lie at these places, shares begin on whole panels; C holds all rows and
             // columns (checked when the output was made), and no other task has this tile.

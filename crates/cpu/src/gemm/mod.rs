@@ -26,6 +26,7 @@ mod driver;
 mod few_rows;
 mod matrix;
 mod pack;
+mod symmetric;
 mod tile;
 mod tile_isa;
 
@@ -58,6 +59,8 @@ struct Output<'a> {
     c: *mut f32,
     ldc: usize,
     epilogue: Epilogue<'a>,
+    /// Whether tiles above the diagonal may be left out.
+    symmetric: bool,
 }
 
 // SAFETY: tasks write through `c` to disjoint elements, each of which lies inside the slice that it was made from.
@@ -96,17 +99,47 @@ pub fn gemm_strided(
     epilogue: Epilogue<'_>,
     scratch: &mut [f32],
 ) {
+    check(a, b, c, ldc, epilogue);
+    let output = Output { c: c.as_mut_ptr(), ldc, epilogue, symmetric: false };
+    run(cx, a, b, output, scratch);
+}
+
+/// [`gemm`] for a result that is symmetric (A·Aᵀ, a power of a symmetric matrix; so is what it is added to): about half
+/// of it is computed, the rest copied, so that it is symmetric to the last bit.
+///
+/// # Panics
+/// As [`gemm`], and when C is not square.
+pub fn gemm_symmetric(
+    cx: &Context,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    c: &mut [f32],
+    epilogue: Epilogue<'_>,
+    scratch: &mut [f32],
+) {
+    let n = b.cols();
+    assert_eq!(a.rows(), n, "a symmetric product is square");
+    assert_eq!(c.len(), n * n, "C is {n} x {n}");
+    check(a, b, c, n, epilogue);
+    run(cx, a, b, Output { c: c.as_mut_ptr(), ldc: n, epilogue, symmetric: true }, scratch);
+    symmetric::mirror(cx, c, n);
+}
+
+fn check(a: Matrix<'_>, b: Matrix<'_>, c: &[f32], ldc: usize, epilogue: Epilogue<'_>) {
     let (m, n) = (a.rows(), b.cols());
     assert_eq!(a.cols(), b.rows(), "inner dimensions of {m} x {} and {} x {n}", a.cols(), b.rows());
-    if m == 0 || n == 0 {
-        return;
-    }
-    let needed = (m - 1) * ldc + n;
+    let needed = if m == 0 || n == 0 { 0 } else { (m - 1) * ldc + n };
     assert!(ldc >= n && c.len() >= needed, "C is {m} x {n}, rows {ldc} apart, in {}", c.len());
     if let Epilogue::AddResidual(r) = epilogue {
         assert!(r.len() >= needed, "residual is {m} x {n}, rows {ldc} apart, in {}", r.len());
     }
-    let output = Output { c: c.as_mut_ptr(), ldc, epilogue };
+}
+
+/// Shapes must have been checked.
+fn run(cx: &Context, a: Matrix<'_>, b: Matrix<'_>, output: Output<'_>, scratch: &mut [f32]) {
+    if a.rows() == 0 || b.cols() == 0 {
+        return;
+    }
     if few_rows::suits(&a, &b) {
         few_rows::run(cx, a, b, output);
     } else {

@@ -188,6 +188,31 @@ fn bits_do_not_depend_on_threads_or_on_the_run() {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn symmetric_products_agree_and_are_symmetric(
+        n in 1usize..150, k in 1usize..60, threads in 1usize..4, transposed in any::<bool>(), seed in 0u64..1 << 32,
+    ) {
+        let x = values(n * k, seed);
+        let x = if transposed { Matrix::row_major(&x, k, n).t() } else { Matrix::row_major(&x, n, k) };
+        for cx in every_isa(threads) {
+            let mut scratch = vec![f32::NAN; gemm_scratch_len(&cx, n, n, k)];
+            let (mut full, mut half) = (vec![1.0; n * n], vec![1.0; n * n]);
+            let epilogue = Epilogue::Accumulate { beta: 0.5 };
+            gemm(&cx, x, x.t(), &mut full, epilogue, &mut scratch);
+            gemm_symmetric(&cx, x, x.t(), &mut half, epilogue, &mut scratch);
+            for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                prop_assert_eq!(half[i * n + j].to_bits(), half[j * n + i].to_bits());
+                if i >= j {
+                    prop_assert_eq!(half[i * n + j].to_bits(), full[i * n + j].to_bits());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn scratch_for_a_product_is_enough_for_smaller_ones() {
     let cx = Context::new(Isa::detect(), 2);
