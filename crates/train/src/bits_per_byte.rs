@@ -16,13 +16,14 @@ use std::f64::consts::LN_2;
 /// use kiln_train::bits_per_byte::BitsPerByte;
 ///
 /// let token_bytes = [0, 1, 3]; // of each token of the vocabulary
-/// let mut total = BitsPerByte::default();
-/// total.add(&[0.7, 2.1, 9.9], &[1, 2, -1], &token_bytes)?;
-/// assert!((total.value()? - 2.8 / (4.0 * std::f64::consts::LN_2)).abs() < 1e-7);
+/// let mut total = BitsPerByte::new(&token_bytes);
+/// total.add(&[0.7, 2.1, 9.9], &[1, 2, -1])?;
+/// assert!((total.finish()? - 2.8 / (4.0 * std::f64::consts::LN_2)).abs() < 1e-7);
 /// # Ok::<(), kiln_train::bits_per_byte::BitsPerByteError>(())
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct BitsPerByte {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BitsPerByte<'a> {
+    token_bytes: &'a [u32],
     nats: f64,
     bytes: u64,
     tokens: u64,
@@ -55,35 +56,35 @@ pub enum BitsPerByteError {
     NoText,
 }
 
-impl BitsPerByte {
-    /// Adds a batch: `losses` in nats, one for each of `targets`; `token_bytes[i]` is the number of
-    /// bytes that token `i` stands for. Sums in f64 and in the order given, so that the result does
-    /// not depend on how the text was cut into batches.
+impl<'a> BitsPerByte<'a> {
+    /// Nothing yet. Token `i` of the vocabulary stands for `token_bytes[i]` bytes.
+    pub fn new(token_bytes: &'a [u32]) -> Self {
+        Self { token_bytes, nats: 0.0, bytes: 0, tokens: 0 }
+    }
+
+    /// Adds a batch: `losses` in nats, one for each of `targets`. Sums in f64 and in the order
+    /// given, so that the result does not depend on how the text was cut into batches.
     ///
     /// # Errors
     ///
     /// [`BitsPerByteError::Lengths`] or [`BitsPerByteError::Target`]; then nothing was added.
-    pub fn add(
-        &mut self,
-        losses: &[f32],
-        targets: &[i32],
-        token_bytes: &[u32],
-    ) -> Result<(), BitsPerByteError> {
+    pub fn add(&mut self, losses: &[f32], targets: &[i32]) -> Result<(), BitsPerByteError> {
         if losses.len() != targets.len() {
             let (losses, targets) = (losses.len(), targets.len());
             return Err(BitsPerByteError::Lengths { losses, targets });
         }
+        let vocab_size = self.token_bytes.len();
         let mut sum = *self;
         for (index, (&target, &loss)) in targets.iter().zip(losses).enumerate() {
             if target == -1 {
                 continue;
             }
-            let vocab_size = token_bytes.len();
-            let bytes = usize::try_from(target).ok().and_then(|token| token_bytes.get(token));
-            let bytes = bytes.ok_or(BitsPerByteError::Target { target, index, vocab_size })?;
-            if *bytes > 0 {
+            let token = usize::try_from(target).ok().filter(|token| *token < vocab_size);
+            let token = token.ok_or(BitsPerByteError::Target { target, index, vocab_size })?;
+            let bytes = self.token_bytes[token];
+            if bytes > 0 {
                 sum.nats += f64::from(loss);
-                sum.bytes += u64::from(*bytes);
+                sum.bytes += u64::from(bytes);
                 sum.tokens += 1;
             }
         }
@@ -96,11 +97,16 @@ impl BitsPerByte {
     /// # Errors
     ///
     /// [`BitsPerByteError::NoText`] if that was no text.
-    pub fn value(&self) -> Result<f64, BitsPerByteError> {
+    pub fn finish(&self) -> Result<f64, BitsPerByteError> {
         if self.bytes == 0 {
             return Err(BitsPerByteError::NoText);
         }
         Ok(self.nats / (LN_2 * self.bytes as f64))
+    }
+
+    /// Mean loss of the tokens that counted, in nats; NaN if there were none.
+    pub fn mean_loss(&self) -> f64 {
+        self.nats / self.tokens as f64
     }
 
     /// Sum of the losses that counted, in nats.
@@ -132,13 +138,20 @@ mod tests {
 
     const CASES: &[Case] = &[
         Case {
-            losses: &[0.13658013939857483, 4.01821231842041, 5.998651027679443, 5.966999530792236, 7.053264141082764, 8.52707290649414, 7.505323886871338, 8.1073579788208, 3.511996030807495, 3.362504720687866],
+            losses: &[
+                0.13658014, 4.0182123, 5.998651, 5.9669995, 7.053264, 8.527073, 7.505324, 8.107358,
+                3.511996, 3.3625047,
+            ],
             targets: &[1, 0, 11, 2, 7, 6, 2, 11, 1, 2],
             token_bytes: &[0, 5, 8, 6, 4, 8, 3, 2, 1, 3, 2, 3],
             expected: 1.6084366677957844,
         },
         Case {
-            losses: &[5.368378639221191, 4.323015213012695, 6.367903709411621, 7.908768177032471, 1.300045132637024, 7.709238052368164, 4.9895758628845215, 5.241815567016602, 5.461596965789795, 3.129645347595215, 0.7487095594406128, 8.346094131469727, 8.327040672302246, 6.646107196807861, 6.492208480834961, 8.165431022644043, 1.7482719421386719],
+            losses: &[
+                5.3683786, 4.323015, 6.3679037, 7.908768, 1.3000451, 7.709238, 4.989576, 5.2418156,
+                5.461597, 3.1296453, 0.74870956, 8.346094, 8.327041, 6.646107, 6.4922085, 8.165431,
+                1.748272,
+            ],
             targets: &[-1, 0, 12, 7, 1, 9, 1, 9, 7, 7, 5, 11, 2, 10, 10, 8, 0],
             token_bytes: &[0, 1, 6, 0, 1, 8, 7, 2, 7, 7, 7, 8, 3],
             expected: 1.7149863300684687,
@@ -148,9 +161,9 @@ mod tests {
     #[test]
     fn equals_the_reference() {
         for case in CASES {
-            let mut total = BitsPerByte::default();
-            total.add(case.losses, case.targets, case.token_bytes).unwrap();
-            let value = total.value().unwrap();
+            let mut total = BitsPerByte::new(case.token_bytes);
+            total.add(case.losses, case.targets).unwrap();
+            let value = total.finish().unwrap();
             assert!((value / case.expected - 1.0).abs() < 1e-6, "{value} for {}", case.expected);
         }
     }
@@ -158,35 +171,42 @@ mod tests {
     #[test]
     fn batches_add_up_to_the_same_bits() {
         let case = &CASES[1];
-        let mut whole = BitsPerByte::default();
-        whole.add(case.losses, case.targets, case.token_bytes).unwrap();
-        let mut parts = BitsPerByte::default();
+        let mut whole = BitsPerByte::new(case.token_bytes);
+        whole.add(case.losses, case.targets).unwrap();
+        let mut parts = BitsPerByte::new(case.token_bytes);
         for (losses, targets) in case.losses.chunks(4).zip(case.targets.chunks(4)) {
-            parts.add(losses, targets, case.token_bytes).unwrap();
+            parts.add(losses, targets).unwrap();
         }
         assert_eq!(whole, parts);
-        let has_bytes = |target: &i32| *target >= 0 && case.token_bytes[*target as usize] > 0;
-        let counted = case.targets.iter().filter(|target| has_bytes(target)).count();
-        assert_eq!(whole.tokens(), counted as u64);
+    }
+
+    #[test]
+    fn only_text_counts() {
+        let mut total = BitsPerByte::new(&[0, 4, 1]);
+        total.add(&[1.0, 8.0, 2.0, 5.0], &[1, 0, 2, -1]).unwrap();
+        assert_eq!((total.nats(), total.bytes(), total.tokens()), (3.0, 5, 2));
+        assert_eq!(total.mean_loss(), 1.5);
+        assert_eq!(total.finish().unwrap(), 3.0 / (LN_2 * 5.0));
     }
 
     #[test]
     fn no_text_is_an_error() {
-        let mut total = BitsPerByte::default();
-        assert_eq!(total.value(), Err(BitsPerByteError::NoText));
-        total.add(&[1.0, 2.0], &[-1, 0], &[0, 4]).unwrap();
-        assert_eq!(total.value(), Err(BitsPerByteError::NoText));
+        let mut total = BitsPerByte::new(&[0, 4]);
+        assert_eq!(total.finish(), Err(BitsPerByteError::NoText));
+        total.add(&[1.0, 2.0], &[-1, 0]).unwrap();
+        assert_eq!(total.finish(), Err(BitsPerByteError::NoText));
+        assert!(total.mean_loss().is_nan());
     }
 
     #[test]
     fn bad_input_is_named_and_adds_nothing() {
-        let mut total = BitsPerByte::default();
+        let mut total = BitsPerByte::new(&[0, 4]);
         let lengths = BitsPerByteError::Lengths { losses: 2, targets: 1 };
-        assert_eq!(total.add(&[1.0, 2.0], &[1], &[0, 4]), Err(lengths));
+        assert_eq!(total.add(&[1.0, 2.0], &[1]), Err(lengths));
         for target in [2, -2, i32::MIN, i32::MAX] {
             let error = BitsPerByteError::Target { target, index: 1, vocab_size: 2 };
-            assert_eq!(total.add(&[1.0, 2.0], &[1, target], &[0, 4]), Err(error));
+            assert_eq!(total.add(&[1.0, 2.0], &[1, target]), Err(error));
         }
-        assert_eq!(total, BitsPerByte::default());
+        assert_eq!(total, BitsPerByte::new(&[0, 4]));
     }
 }

@@ -71,10 +71,10 @@ fn find_leftovers(run: &Path) -> io::Result<Vec<Leftover>> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        if let Some((step, kind)) = name.to_str().and_then(parse_hidden_name) {
-            if entry.file_type()?.is_dir() {
-                found.push(Leftover { path: entry.path(), step, kind });
-            }
+        if let Some((step, kind)) = name.to_str().and_then(parse_hidden_name)
+            && entry.file_type()?.is_dir()
+        {
+            found.push(Leftover { path: entry.path(), step, kind });
         }
     }
     Ok(found)
@@ -113,7 +113,9 @@ mod tests {
         assert_eq!(parse_hidden_name(&temporary_name(100)), Some((100, "tmp")));
         assert_eq!(parse_hidden_name(&replaced_name(1_234_567)), Some((1_234_567, "replaced")));
         assert_eq!(parse_hidden_name(&removed_name(0)), Some((0, "removed")));
-        for name in ["step-000100", ".step-000100.tmp", ".step-x.tmp-1", ".step-1.tmp-x", ".git", "."] {
+        for name in
+            ["step-000100", ".step-000100.tmp", ".step-x.tmp-1", ".step-1.tmp-x", ".git", "."]
+        {
             assert_eq!(parse_hidden_name(name), None, "{name}");
         }
     }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use kiln_model::{SafetensorsFile, WeightsError};
 use serde::de::DeserializeOwned;
 
 use super::error::{CheckpointError, Damaged, io_error};
@@ -49,6 +50,15 @@ impl Checkpoint {
     /// The path of one of its files, whether it has such a file or not.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// Opens a file of tensors, to be read one by one.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError`] if there is no such file, or it is no safetensors file.
+    pub fn tensors(&self, name: &str) -> Result<SafetensorsFile, WeightsError> {
+        SafetensorsFile::open(&self.path(name))
     }
 
     /// Reads a file of JSON.
@@ -106,9 +116,7 @@ fn verified(dir: &Path) -> Result<Manifest, CheckpointError> {
 /// step.
 pub fn load(path: &Path) -> Result<Loaded, CheckpointError> {
     match as_checkpoint(path) {
-        Some((_, dir)) => {
-            Ok(Loaded { checkpoint: Checkpoint::open(&dir)?, damaged: Vec::new() })
-        }
+        Some((_, dir)) => Ok(Loaded { checkpoint: Checkpoint::open(&dir)?, damaged: Vec::new() }),
         None => load_latest_valid(path),
     }
 }

@@ -42,7 +42,8 @@ impl Manifest {
         for (name, entry) in &self.files {
             text.push_str(&format!("{} {} {name}\n", entry.hash.to_hex(), entry.size));
         }
-        let own_line = format!("{} {} {MANIFEST_FILE}\n", blake3::hash(text.as_bytes()), text.len());
+        let own_line =
+            format!("{} {} {MANIFEST_FILE}\n", blake3::hash(text.as_bytes()), text.len());
         text + &own_line
     }
 
@@ -201,9 +202,20 @@ mod tests {
         for name in ["model.safetensors", "tokenizer/tokenizer.json", ".hidden", "a b"] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }
-        for name in
-            ["", "/", "/etc/passwd", "../x", "a/../x", "a//b", "a/", ".", "a\nb", "MANIFEST", "C:x", "a\\b"]
-        {
+        for name in [
+            "",
+            "/",
+            "/etc/passwd",
+            "../x",
+            "a/../x",
+            "a//b",
+            "a/",
+            ".",
+            "a\nb",
+            "MANIFEST",
+            "C:x",
+            "a\\b",
+        ] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
     }

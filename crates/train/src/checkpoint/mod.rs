@@ -9,30 +9,25 @@
 //!         tokenizer/          the tokenizer's files
 //!         MANIFEST            BLAKE3, size and name of every file
 //! RUN/latest                  the name of the checkpoint to resume from
-//! RUN/metrics.jsonl           see `metrics`
+//! RUN/metrics.jsonl           one line per step and per evaluation
 //! ```
 //!
 //! A checkpoint is there as a whole or not at all. [`CheckpointWriter`] writes to a hidden folder
 //! beside it, makes it last, and renames it; [`load`] reads nothing that `MANIFEST` does not vouch
 //! for, and passes a damaged checkpoint over for the one before it. Which files a checkpoint holds
-//! and what is in them is the caller's; [`write_safetensors`] and [`SafetensorsReader`] do tensors.
+//! and what is in them is the caller's.
 
 mod error;
 mod leftovers;
 mod load;
 mod manifest;
 mod run;
-mod safetensors;
 mod writer;
 
 pub use error::{CheckpointError, Damaged};
 pub use leftovers::clean_leftovers;
 pub use load::{Checkpoint, Loaded, load, load_latest_valid, verify};
 pub use run::{Which, find, keep_last, latest, list, set_latest};
-pub use safetensors::{
-    SafetensorsError, SafetensorsReader, Tensor, TensorSlice, read_safetensors_f32,
-    write_safetensors,
-};
 pub use writer::CheckpointWriter;
 
 /// The model's parameters.
@@ -77,7 +72,9 @@ mod tests {
             assert_eq!(parse_step_name(&step_name(step)), Some(step));
         }
         assert_eq!(parse_step_name("step-100"), Some(100));
-        for name in ["step-", "step-+1", "step--1", "step-1a", "Step-1", "step-18446744073709551616"] {
+        for name in
+            ["step-", "step-+1", "step--1", "step-1a", "Step-1", "step-18446744073709551616"]
+        {
             assert_eq!(parse_step_name(name), None, "{name}");
         }
     }

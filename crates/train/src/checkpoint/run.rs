@@ -33,10 +33,10 @@ pub fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io_error(run))?;
-        if let Some(step) = entry.file_name().to_str().and_then(parse_step_name) {
-            if entry.path().is_dir() {
-                found.push((step, entry.path()));
-            }
+        if let Some(step) = entry.file_name().to_str().and_then(parse_step_name)
+            && entry.path().is_dir()
+        {
+            found.push((step, entry.path()));
         }
     }
     found.sort();
@@ -149,18 +149,22 @@ pub(super) fn list_some(run: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointErr
 ///
 /// [`CheckpointError::Io`] naming the checkpoint that could not be removed.
 pub fn keep_last(run: &Path, k: usize) -> Result<Vec<PathBuf>, CheckpointError> {
-    let Some(newest) = latest(run)? else { return Ok(Vec::new()) };
+    let newest = latest(run)?;
+    let mut candidates = list(run)?;
+    candidates.retain(|(step, _)| Some(*step) <= newest);
+    let is_whole = |dir: &Path| Manifest::read(dir).and_then(|list| list.check_sizes(dir)).is_ok();
+    match candidates.last() {
+        Some((step, dir)) if Some(*step) == newest && is_whole(dir) => {}
+        _ => return Ok(Vec::new()),
+    }
     let mut kept = 0;
     let mut removed = Vec::new();
-    for (step, dir) in list(run)?.into_iter().rev().filter(|(step, _)| *step <= newest) {
-        let is_whole = || Manifest::read(&dir).and_then(|list| list.check_sizes(&dir)).is_ok();
+    for (step, dir) in candidates.into_iter().rev() {
         if kept >= k.max(1) {
             remove(run, step, &dir)?;
             removed.push(dir);
-        } else if is_whole() {
+        } else if is_whole(&dir) {
             kept += 1;
-        } else if step == newest {
-            return Ok(removed);
         }
     }
     Ok(removed)

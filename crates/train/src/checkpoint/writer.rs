@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use blake3::Hasher;
+use kiln_model::TensorData;
 use serde::Serialize;
 
 use super::error::{CheckpointError, io_error, save_error};
@@ -121,6 +122,23 @@ impl CheckpointWriter {
             serde_json::to_writer_pretty(&mut *out, value)?;
             out.write_all(b"\n")
         })
+    }
+
+    /// Writes tensors as safetensors, in the order given and without a second copy of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`file`](Self::file).
+    ///
+    /// # Panics
+    ///
+    /// When a tensor has not as many values as its shape says.
+    pub fn tensors(
+        &mut self,
+        name: &str,
+        tensors: &[TensorData<'_>],
+    ) -> Result<(), CheckpointError> {
+        self.file(name, |mut out| kiln_model::write(&mut out, tensors))
     }
 
     /// Copies a file from elsewhere.
