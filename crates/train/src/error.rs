@@ -28,6 +28,32 @@ pub enum TrainError {
     /// A file of weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// A tokenizer's file, or an id that it does not have.
+    #[error(transparent)]
+    Tokenizer(#[from] kiln_tokenizer::Error),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] crate::checkpoint::CheckpointError),
+    /// The metrics' file.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::MetricsError),
+    /// An evaluation without text.
+    #[error("validation: {0}")]
+    BitsPerByte(#[from] crate::bits_per_byte::BitsPerByteError),
+    /// A folder that already holds a run.
+    #[error("{} already holds a run", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A checkpoint of another model.
+    #[error("{} is of another run: {}", path.display(), differences.join("; "))]
+    OtherRun {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs, as `key: there -> here`.
+        differences: Vec<String>,
+    },
     /// A tokenizer that is not the model's.
     #[error("the tokenizer has {tokenizer} tokens, the model {model}")]
     Vocabulary {

@@ -5,9 +5,9 @@ use kiln_graph::{Executor, Feed, ProgramId};
 use kiln_model::ModelConfig;
 use kiln_tokenizer::Tokenizer;
 
+use crate::TrainError;
 use crate::bits_per_byte::BitsPerByte;
 use crate::programs::evaluation_graph;
-use crate::TrainError;
 
 /// Evaluates the model whose parameters an executor holds.
 pub struct Evaluator {

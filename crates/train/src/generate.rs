@@ -78,7 +78,8 @@ impl Generator {
         mut emit: impl FnMut(usize, u32) -> Flow,
     ) -> Result<usize, TrainError> {
         self.check(prompt)?;
-        let mut samplers: Vec<Sampler> = (0..self.rows).map(|i| Sampler::new(sampling, i)).collect();
+        let mut samplers: Vec<Sampler> =
+            (0..self.rows).map(|i| Sampler::new(sampling, i)).collect();
         let mut running = vec![true; self.rows];
         let mut program = self.feed_prompt(executor, prompt)?;
         let mut made = 0;
@@ -117,7 +118,11 @@ impl Generator {
     }
 
     /// Runs the prompt through in pieces; returns the program whose output are the logits after it.
-    fn feed_prompt(&mut self, executor: &mut dyn Executor, prompt: &[u32]) -> Result<ProgramId, TrainError> {
+    fn feed_prompt(
+        &mut self,
+        executor: &mut dyn Executor,
+        prompt: &[u32],
+    ) -> Result<ProgramId, TrainError> {
         if let Some((name, ty)) = &self.cleared {
             executor.write(name, *ty, &vec![0.0; ty.len()])?;
         }

@@ -1,10 +1,21 @@
 //! The training loop, checkpoints, evaluation, generation and metrics.
 
+pub mod bits_per_byte;
+pub mod checkpoint;
 pub mod config;
+mod durable;
 mod error;
+pub mod evaluate;
 pub mod generate;
 pub mod horizon;
+pub mod metrics;
+pub mod observe;
+pub mod process;
 pub mod programs;
+pub mod run_folder;
+pub mod sample_text;
 pub mod sampler;
+mod state;
+pub mod trainer;
 
 pub use error::TrainError;

@@ -18,7 +18,11 @@ pub fn gradient_name(parameter: &str) -> String {
 ///
 /// # Errors
 /// When sizes do not fit together, which a valid configuration rules out.
-pub fn training_graph(config: &ModelConfig, batch: usize, seq_len: usize) -> Result<Graph, GraphError> {
+pub fn training_graph(
+    config: &ModelConfig,
+    batch: usize,
+    seq_len: usize,
+) -> Result<Graph, GraphError> {
     let mut built = loss_graph(config, batch, seq_len, Reduction::Mean)?;
     let g = &mut built.graph;
     let keep = g.input("keep", TensorType::f32(&[1]));
@@ -38,7 +42,11 @@ pub fn training_graph(config: &ModelConfig, batch: usize, seq_len: usize) -> Res
 ///
 /// # Errors
 /// When sizes do not fit together, which a valid configuration rules out.
-pub fn evaluation_graph(config: &ModelConfig, batch: usize, seq_len: usize) -> Result<Graph, GraphError> {
+pub fn evaluation_graph(
+    config: &ModelConfig,
+    batch: usize,
+    seq_len: usize,
+) -> Result<Graph, GraphError> {
     Ok(loss_graph(config, batch, seq_len, Reduction::PerToken)?.graph)
 }
 

@@ -10,15 +10,16 @@ use kiln_graph::{Executor, Feed, ProgramId};
 use kiln_optim::Schedules;
 use kiln_tokenizer::Tokenizer;
 
+use crate::TrainError;
 use crate::config::{Horizon, RunConfig};
 use crate::evaluate::Evaluator;
 use crate::generate::Generator;
 use crate::horizon::Steps;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer, StepReport};
-use crate::programs::training_graph;
+use crate::programs::{optimizer_step_graph, training_graph};
+use crate::run_folder::{self, Resumed};
 use crate::state::RunState;
-use crate::{TrainError, run_folder};
 
 /// What a run needs apart from its configuration.
 pub struct Setup {
@@ -90,7 +91,7 @@ impl Pace {
 }
 
 impl Trainer {
-    /// A run from its first step, or from a checkpoint that [`run_folder::resume`] found.
+    /// A run from its first step, or from a checkpoint that [`run_folder::find`] found.
     ///
     /// # Errors
     /// When settings do not fit together, data and tokenizer do not fit the model, memory is short, or the checkpoint does
@@ -98,7 +99,7 @@ impl Trainer {
     pub fn new(
         setup: Setup,
         mut executor: Box<dyn Executor>,
-        resumed: Option<RunState>,
+        resumed: Option<Resumed>,
     ) -> Result<Self, TrainError> {
         let config = &setup.config;
         config.model.validate()?;
@@ -112,14 +113,18 @@ impl Trainer {
         options.seed = train.seed;
         let encoder: Arc<dyn kiln_data::Encode> = setup.tokenizer.clone();
         let loader = match &resumed {
-            Some(state) => Loader::resume(setup.source.clone(), encoder, options, &state.loader)?,
+            Some(at) => Loader::resume(setup.source.clone(), encoder, options, &at.state.loader)?,
             None => Loader::new(setup.source.clone(), encoder, options)?,
         };
         let graph = training_graph(model, train.device_batch_size, train.seq_len)?;
         let train_program = executor.prepare(&graph)?;
-        let optimize = executor.prepare(&crate::optimizer::graph(config)?)?;
+        let optimize = executor.prepare(&optimizer_step_graph(config)?)?;
         let state = match resumed {
-            Some(state) => state,
+            Some(at) => {
+                compare(&at, config)?;
+                at.load_into(executor.as_mut())?;
+                at.state
+            }
             None => {
                 initialize(executor.as_mut(), config)?;
                 fresh_state(config, &loader)?
@@ -147,7 +152,11 @@ impl Trainer {
     ///
     /// # Errors
     /// When data cannot be read, a file not be written, or the loss is no longer a number.
-    pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
+    pub fn run(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Outcome, TrainError> {
         for warning in self.loader.warnings() {
             observer.event(Event::Warning(warning.clone()));
         }
@@ -208,8 +217,10 @@ impl Trainer {
         if !loss.is_finite() {
             return Err(TrainError::Diverged { step, loss });
         }
-        let schedules = Schedules::new(&self.setup.config.optim, self.setup.config.model.n_layer, self.state.steps.total(step));
-        let values = schedules.values(step);
+        let total = self.state.steps.total(step).unwrap_or(UNKNOWN_TOTAL) as usize;
+        let config = &self.setup.config;
+        let schedules = Schedules::new(&config.optim, total, config.model.n_layer);
+        let values = schedules.values(step as usize);
         self.executor.run(self.optimize, &[Feed::F32(&values)])?;
         let time = begin.elapsed();
         self.pace.add(time);
@@ -228,7 +239,7 @@ impl Trainer {
             step,
             total: self.total(),
             loss,
-            lr_multiplier: schedules.lr_multiplier(step),
+            lr_multiplier: schedules.lr_multiplier(step as usize),
             tokens: self.state.tokens,
             tokens_per_second,
             mfu: tokens_per_second * self.flops_per_token / self.setup.peak_flops,
@@ -270,6 +281,7 @@ impl Trainer {
 
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         self.state.loader = self.loader.state();
+        self.metrics.sync()?;
         let path = run_folder::save(self)?;
         observer.event(Event::Saved { step: self.state.step, path });
         Ok(())
@@ -307,7 +319,12 @@ impl Trainer {
             Some(generator) => generator,
             None => Generator::new(executor, config, 1, config.sequence_len)?,
         };
-        let text = crate::sample_text::write(&mut generator, executor, &self.setup.tokenizer, self.state.step)?;
+        let text = crate::sample_text::write(
+            &mut generator,
+            executor,
+            &self.setup.tokenizer,
+            self.state.step,
+        )?;
         self.generator = Some(generator);
         observer.event(Event::Sampled { step: self.state.step, text: &text });
         Ok(())
@@ -317,6 +334,48 @@ impl Trainer {
     pub fn executor(&mut self) -> &mut dyn Executor {
         self.executor.as_mut()
     }
+}
+
+/// Number of steps by which a run bounded by time goes before it knows its own: the first few steps are far from where
+/// the schedules bend.
+const UNKNOWN_TOTAL: u64 = 1000;
+
+/// Checks that a checkpoint is of this run: its model, its optimizer, its batches.
+fn compare(at: &Resumed, config: &RunConfig) -> Result<(), TrainError> {
+    let json = |c: &RunConfig| {
+        let mut value = serde_json::to_value(c).expect("configurations have a JSON form");
+        // What may change from sitting to sitting.
+        let train = value["train"].as_object_mut().expect("an object");
+        for key in [
+            "data",
+            "tokenizer",
+            "eval_every",
+            "eval_tokens",
+            "save_every",
+            "keep",
+            "sample_every",
+            "strict",
+        ] {
+            train.remove(key);
+        }
+        value
+    };
+    let mut differences = Vec::new();
+    let (there, here) = (json(&at.config), json(config));
+    for section in ["model", "optim", "train"] {
+        let (Some(there), Some(here)) = (there[section].as_object(), here[section].as_object())
+        else {
+            continue;
+        };
+        let changed = here.iter().filter(|(key, value)| there.get(*key) != Some(value));
+        differences.extend(changed.map(|(key, value)| {
+            format!("{key}: {} -> {value}", there.get(key).unwrap_or(&serde_json::Value::Null))
+        }));
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(TrainError::OtherRun { path: at.checkpoint.dir().to_owned(), differences })
 }
 
 fn initialize(executor: &mut dyn Executor, config: &RunConfig) -> Result<(), TrainError> {
@@ -339,5 +398,12 @@ fn fresh_state(config: &RunConfig, loader: &Loader) -> Result<RunState, TrainErr
         }
         Horizon::Minutes(minutes) => Steps::timed(60.0 * minutes),
     };
-    Ok(RunState { step: 0, tokens: 0, seconds: 0.0, steps, loader: loader.state(), evaluation: None })
+    Ok(RunState {
+        step: 0,
+        tokens: 0,
+        seconds: 0.0,
+        steps,
+        loader: loader.state(),
+        evaluation: None,
+    })
 }
