@@ -1,8 +1,9 @@
 //! Cache blocking and the division of a product into tasks.
 //!
-//! B is packed one block (`kc` x `nc`) at a time, by all threads. Then tasks take some rows of A each: they pack them into
-//! their core's second-level cache, and every panel of B, brought nearer once, meets all of them. The split of k depends on k alone and every element is summed by one
-//! task in the order of k, so results do not depend on which thread computes what, nor on how many there are.
+//! B is packed one block (`kc` x `nc`) at a time, by all threads, while they work on the block before. Tasks take some
+//! rows of A each: they pack them into their core's second-level cache, and every panel of B, brought nearer once, meets
+//! all of them. The split of k depends on k alone and every element is summed by one task in the order of k, so results
+//! do not depend on which thread computes what, nor on how many there are.
 
 use super::matrix::Matrix;
 use super::pack;
@@ -10,10 +11,11 @@ use super::tile::{Start, Tile, TileArgs};
 use super::{Epilogue, Output};
 use crate::pool::SharedSlice;
 use crate::{Context, simd_fn};
+use std::ops::Range;
 
 /// Longest block of k: a panel of A takes 12 KB of a first-level cache with AVX-512.
 const KC: usize = 384;
-/// Values in a packed block of B: 2.4 MB of a shared third-level cache.
+/// Values in a packed block of B, of which there are two: 2.4 MB of a shared third-level cache.
 const B_BLOCK: usize = 1536 * KC;
 /// Panels of A that a task packs at once: 0.2 MB of a second-level cache of 1 MB with AVX-512. Each panel of B that comes
 /// from the third level is used that many times.
@@ -48,6 +50,12 @@ impl Plan {
         Plan { mr, nr, kc, nc, mc, parallel, threads: cx.pool.threads() }
     }
 
+    /// Number of blocks of k, and of all blocks of B.
+    fn stages(&self, n: usize, k: usize) -> (usize, usize) {
+        let k_blocks = k.div_ceil(self.kc).max(1);
+        (k_blocks, k_blocks * n.div_ceil(self.nc))
+    }
+
     fn packed_b_len(&self) -> usize {
         (self.kc * self.nc).next_multiple_of(LINE)
     }
@@ -61,8 +69,9 @@ impl Plan {
 pub(super) fn scratch_len(cx: &Context, m: usize, n: usize, k: usize) -> usize {
     let (mr, nr) = tile_shape(cx.isa);
     let depth = k.next_multiple_of(8).clamp(8, KC);
-    let block = k.max(1).next_multiple_of(8).saturating_mul(n.next_multiple_of(nr));
-    let packed_b = block.min(B_BLOCK + KC * nr).next_multiple_of(LINE);
+    // Two blocks, each rounded up in both directions, of a B that may not fill them.
+    let whole = (k.next_multiple_of(8) + 16).saturating_mul(n.next_multiple_of(nr) + 2 * nr);
+    let packed_b = whole.min(2 * (B_BLOCK + KC * nr)).next_multiple_of(2 * LINE);
     let packed_a =
         (depth * m.next_multiple_of(mr).min(PANELS_PER_TASK * mr)).next_multiple_of(LINE);
     LINE + packed_b + cx.pool.threads() * packed_a
@@ -95,7 +104,7 @@ struct Stage<'a> {
     last: bool,
 }
 
-// SAFETY: tasks pack disjoint parts of B before any reads them, and write to disjoint parts of C.
+// SAFETY: tasks pack disjoint parts of B in the run before the one that reads them, and write to disjoint parts of C.
 unsafe impl Send for Stage<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Stage<'_> {}
@@ -112,65 +121,95 @@ pub(super) fn run(
     let needed = scratch_len(cx, m, n, k);
     assert!(scratch.len() >= needed, "scratch of {} values, {needed} needed", scratch.len());
     let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
-    let (packed_b, packed_a) = scratch[skip..].split_at_mut(plan.packed_b_len());
+    let (k_blocks, stages) = plan.stages(n, k);
+    let (packed_b, packed_a) = scratch[skip..].split_at_mut(plan.packed_b_len() * stages.min(2));
     let packed_a = SharedSlice::new(packed_a);
-    for col in (0..n).step_by(plan.nc) {
-        let cols = plan.nc.min(n - col);
-        for step in (0..k.max(1)).step_by(plan.kc) {
-            let depth = plan.kc.min(k - step);
-            let stage = Stage {
-                a: a.part(0, step, m, depth),
-                b: b.part(step, col, depth, cols),
-                packed_b: packed_b.as_mut_ptr(),
-                col,
-                output,
-                first: step == 0,
-                last: step + depth >= k,
-            };
-            run_stage(cx, &plan, stage, packed_a);
+    // Only stages that follow one another are alive at once: two places for packed blocks, used in turns.
+    let places = SharedSlice::new(packed_b).as_ptr();
+    let stage = |number: usize| {
+        let (col, step) = (number / k_blocks * plan.nc, number % k_blocks * plan.kc);
+        let (cols, depth) = (plan.nc.min(n - col), plan.kc.min(k - step));
+        Stage {
+            a: a.part(0, step, m, depth),
+            b: b.part(step, col, depth, cols),
+            packed_b: places.wrapping_add(number % 2 * plan.packed_b_len()),
+            col,
+            output,
+            first: step == 0,
+            last: step + depth >= k,
         }
+    };
+    run_tasks(cx, &plan, None, Some(stage(0)), packed_a);
+    for number in 0..stages {
+        let next = (number + 1 < stages).then(|| stage(number + 1));
+        run_tasks(cx, &plan, Some(stage(number)), next, packed_a);
     }
 }
 
-fn run_stage(cx: &Context, plan: &Plan, stage: Stage<'_>, packed_a: SharedSlice<f32>) {
-    let depth = stage.a.cols();
-    let run = |tasks: usize, task: &(dyn Fn(usize, usize) + Sync)| {
-        if plan.parallel {
-            cx.pool.run(tasks, task);
-        } else {
-            (0..tasks).for_each(|number| task(number, 0));
+/// Computes one stage while packing the next: small tasks that do not wait for the others, and fill the time in which
+/// some threads still compute.
+fn run_tasks(
+    cx: &Context,
+    plan: &Plan,
+    current: Option<Stage<'_>>,
+    next: Option<Stage<'_>>,
+    packed_a: SharedSlice<f32>,
+) {
+    let grid = current.map(|stage| (stage, Grid::new(plan, &stage)));
+    let computing = grid.map_or(0, |(_, grid)| grid.row_tasks * grid.col_tasks);
+    let depth = next.map_or(0, |stage| stage.a.cols());
+    // Whole cache lines of the source to each task, whichever way it lies.
+    let pack_steps = depth.div_ceil(4 * plan.threads).next_multiple_of(LINE).max(LINE);
+    let task = |number: usize, thread: usize| {
+        if let Some((stage, grid)) = grid.filter(|_| number < computing) {
+            let (rows, cols) = grid.part(plan, &stage, number);
+            let len = plan.packed_a_len();
+            // SAFETY: one task at a time runs under a thread's number.
+            let packed_a = unsafe { packed_a.range(thread * len, len) };
+            compute(cx.isa, stage, rows, cols, packed_a);
+        } else if let Some(stage) = next {
+            let from = (number - computing) * pack_steps;
+            pack_b(cx.isa, stage, from, depth.min(from + pack_steps));
         }
     };
-    // Whole cache lines of the source to each task, whichever way it lies.
-    let pack_steps = depth.div_ceil(4 * plan.threads).next_multiple_of(LINE);
-    run(depth.div_ceil(pack_steps.max(1)), &|number, _| {
-        let from = number * pack_steps;
-        pack_b(cx.isa, stage, from, depth.min(from + pack_steps));
-    });
+    let tasks = computing + depth.div_ceil(pack_steps);
+    if plan.parallel {
+        cx.pool.run(tasks, &task);
+    } else {
+        (0..tasks).for_each(|number| task(number, 0));
+    }
+}
 
-    let panels = stage.a.rows().div_ceil(plan.mr);
-    let col_panels = stage.b.cols().div_ceil(plan.nr);
-    let row_tasks = panels.div_ceil(plan.mc / plan.mr).next_multiple_of(plan.threads).min(panels);
-    let col_tasks = (4 * plan.threads).div_ceil(row_tasks).min(col_panels.div_ceil(2));
-    run(row_tasks * col_tasks, &|number, thread| {
-        let (row, col) = (number / col_tasks, number % col_tasks);
-        let rows = share(panels, row_tasks, row, plan.mr, stage.a.rows());
-        let cols = share(col_panels, col_tasks, col, plan.nr, stage.b.cols());
-        let len = plan.packed_a_len();
-        // SAFETY: one task at a time runs under a thread's number.
-        let packed_a = unsafe { packed_a.range(thread * len, len) };
-        compute(cx.isa, stage, rows, cols, packed_a);
-    });
+/// The tasks that compute a stage: shares of its rows by shares of its columns.
+#[derive(Clone, Copy)]
+struct Grid {
+    panels: usize,
+    col_panels: usize,
+    row_tasks: usize,
+    col_tasks: usize,
+}
+
+impl Grid {
+    fn new(plan: &Plan, stage: &Stage<'_>) -> Self {
+        let panels = stage.a.rows().div_ceil(plan.mr);
+        let col_panels = stage.b.cols().div_ceil(plan.nr);
+        let row_tasks =
+            panels.div_ceil(plan.mc / plan.mr).next_multiple_of(plan.threads).min(panels);
+        let col_tasks = (4 * plan.threads).div_ceil(row_tasks).min(col_panels.div_ceil(2));
+        Grid { panels, col_panels, row_tasks, col_tasks }
+    }
+
+    /// Rows and columns of one task.
+    fn part(&self, plan: &Plan, stage: &Stage<'_>, number: usize) -> (Range<usize>, Range<usize>) {
+        let (row, col) = (number / self.col_tasks, number % self.col_tasks);
+        let rows = share(self.panels, self.row_tasks, row, plan.mr, stage.a.rows());
+        let cols = share(self.col_panels, self.col_tasks, col, plan.nr, stage.b.cols());
+        (rows, cols)
+    }
 }
 
 /// The elements of one of `parts` nearly equal shares of `panels` panels that cover `total` elements.
-fn share(
-    panels: usize,
-    parts: usize,
-    part: usize,
-    panel: usize,
-    total: usize,
-) -> std::ops::Range<usize> {
+fn share(panels: usize, parts: usize, part: usize, panel: usize, total: usize) -> Range<usize> {
     let bound = |part: usize| (panels * part / parts * panel).min(total);
     bound(part)..bound(part + 1)
 }
@@ -178,15 +217,15 @@ fn share(
 simd_fn! { fn pack_b(stage: Stage<'_>, from: usize, to: usize) = pack_b_kernel }
 #[inline(always)]
 fn pack_b_kernel<S: Tile>(s: S, stage: Stage<'_>, from: usize, to: usize) {
-    // SAFETY: the packed block has room for all panels, and `run_stage` gives each task steps of its own.
+    // SAFETY: the packed block has room for all panels, and `run_tasks` gives each task steps of its own.
     unsafe { pack::pack(s, stage.b.t(), S::NR, from..to, stage.packed_b) };
 }
 
 simd_fn! {
     fn compute(
         stage: Stage<'_>,
-        rows: std::ops::Range<usize>,
-        cols: std::ops::Range<usize>,
+        rows: Range<usize>,
+        cols: Range<usize>,
         packed_a: &mut [f32],
     ) = compute_kernel
 }
@@ -194,8 +233,8 @@ simd_fn! {
 fn compute_kernel<S: Tile>(
     s: S,
     stage: Stage<'_>,
-    rows: std::ops::Range<usize>,
-    cols: std::ops::Range<usize>,
+    rows: Range<usize>,
+    cols: Range<usize>,
     packed_a: &mut [f32],
 ) {
     let depth = stage.a.cols();
