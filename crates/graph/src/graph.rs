@@ -264,23 +264,48 @@ impl Graph {
         accumulator: ValueId,
         keep: ValueId,
     ) -> Result<ValueId, GraphError> {
-        let gradient = self.resolve(gradient);
-        let id = self.producer_id(gradient);
-        let node = &self.nodes[id.index()];
-        let fits = self.tensor_type(gradient) == self.tensor_type(accumulator);
-        // Both exist before anything runs, so that the order of nodes stays one in which they can run.
-        let leaf = |v| matches!(self.producer(v).op, Op::VariableValue(_) | Op::InputValue(_));
-        let earlier = leaf(accumulator) && leaf(keep);
-        let scales = matches!(
-            node.op,
-            Op::LinearGradWeight(_) | Op::EmbedGrad(_) | Op::LinearCrossEntropyGrad(_)
-        );
-        let own =
-            scales && node.op.accumulates().is_some_and(|output| node.outputs[output] == gradient);
-        if fits && earlier && own && node.inputs.len() == node.op.arity() {
-            self.extend_inputs(id, &[accumulator, keep]);
-            return Ok(gradient);
-        }
         self.push1(crate::ops::Accumulate, &[gradient, accumulator, keep])
+    }
+
+    /// A copy in which products that feed nothing but an accumulation do it in their own write-back.
+    pub(crate) fn with_fused_accumulations(&self) -> Graph {
+        let mut graph = self.clone();
+        for index in 0..graph.nodes.len() {
+            let node = &graph.nodes[index];
+            let (Op::Accumulate(_), &[gradient, accumulator, keep]) = (&node.op, &node.inputs[..])
+            else {
+                continue;
+            };
+            let sum = node.outputs[0];
+            let id = graph.producer_id(gradient);
+            let maker = &graph.nodes[id.index()];
+            // Both exist before anything runs, so that the order of nodes stays one in which they can run.
+            let leaf = |v| matches!(graph.producer(v).op, Op::VariableValue(_) | Op::InputValue(_));
+            let scales = matches!(
+                maker.op,
+                Op::LinearGradWeight(_) | Op::EmbedGrad(_) | Op::LinearCrossEntropyGrad(_)
+            );
+            let own = maker.op.accumulates().is_some_and(|o| maker.outputs[o] == gradient);
+            let plain = maker.inputs.len() == maker.op.arity();
+            if leaf(accumulator)
+                && leaf(keep)
+                && scales
+                && own
+                && plain
+                && graph.uses(gradient) == 1
+            {
+                graph.extend_inputs(id, &[accumulator, keep]);
+                graph.replace(sum, gradient);
+            }
+        }
+        graph
+    }
+
+    /// How often a value is read, named or becomes a variable's.
+    fn uses(&self, value: ValueId) -> usize {
+        let read = self.nodes.iter().flat_map(|n| &n.inputs);
+        let named = self.outputs.iter().map(|(_, v)| v);
+        let kept = self.variables.iter().filter_map(|v| v.update.as_ref());
+        read.chain(named).chain(kept).filter(|v| **v == value).count()
     }
 }

@@ -61,7 +61,7 @@ impl Plan {
     /// # Errors
     /// None today; callers need not change when planning learns to refuse.
     pub fn new(graph: &Graph, scratch: ScratchSize<'_>) -> Result<Plan, GraphError> {
-        Ok(Planner::new(graph).plan(scratch))
+        Ok(Planner::new(&graph.with_fused_accumulations()).plan(scratch))
     }
 
     /// Steps in order of execution.
@@ -297,6 +297,17 @@ impl<'g> Planner<'g> {
         (free && whole && reads == 1).then_some(buffer)
     }
 
+    /// A buffer for the old value of a variable that changes, when that is where an output lies.
+    fn save(&mut self, output: ValueId, end: usize) -> Option<usize> {
+        let root = self.root_of(output);
+        let old = self.graph.variables().iter().any(|v| v.value == root && v.update.is_some());
+        old.then(|| {
+            let bytes = self.graph.tensor_type(output).bytes();
+            self.buffers.push(Buffer { first: end, last: end, bytes });
+            self.buffers.len() - 1
+        })
+    }
+
     fn finish(mut self, scratch: ScratchSize<'_>) -> Plan {
         let graph = self.graph;
         let end = self.order.len();
@@ -306,6 +317,9 @@ impl<'g> Planner<'g> {
             let bytes = scratch(&node.op, &graph.input_types(node));
             self.buffers.push(Buffer { first: at, last: at, bytes });
         }
+        // Old values of variables that change are named by outputs: they are saved before the variables change.
+        let saved: Vec<Option<usize>> =
+            graph.outputs().iter().map(|(_, v)| self.save(*v, end)).collect();
         let lifetimes: Vec<Lifetime> = self
             .buffers
             .iter()
@@ -330,6 +344,20 @@ impl<'g> Planner<'g> {
                 scratch: (offsets[values + at], self.buffers[values + at].bytes),
             })
             .collect();
+        let outputs: Vec<(String, Place, TensorType)> = graph
+            .outputs()
+            .iter()
+            .zip(saved)
+            .map(|((name, value), saved)| {
+                let (from, ty) = place(*value);
+                let at = saved.map_or(from, |buffer| Place::Arena(offsets[buffer]));
+                if at != from {
+                    let (inputs, outputs) = (vec![(from, ty)], vec![(at, ty)]);
+                    steps.push(Step { op: None, inputs, outputs, scratch: (0, 0) });
+                }
+                (name.clone(), at, ty)
+            })
+            .collect();
         steps.extend(self.copies.iter().map(|&(i, value)| Step {
             op: None,
             inputs: vec![place(value)],
@@ -342,11 +370,7 @@ impl<'g> Planner<'g> {
             arena_bytes,
             variables: graph.variables().iter().map(|v| named(&v.name, v.value)).collect(),
             inputs: graph.inputs().iter().map(|v| named(&v.name, v.value)).collect(),
-            outputs: graph
-                .outputs()
-                .iter()
-                .map(|(name, v)| (name.clone(), place(*v).0, place(*v).1))
-                .collect(),
+            outputs,
         }
     }
 }
