@@ -1,3 +1,42 @@
-//! The `kiln` binary.
+//! The `kiln` binary: argument parsing and printing, nothing else.
+//!
+//! Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
 
-fn main() {}
+mod args;
+mod commands;
+mod documents;
+mod error;
+mod interrupt;
+mod output;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::args::{Cli, Globals};
+use crate::output::Console;
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with 2.
+    let cli = Cli::parse();
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error::report(&error),
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<()> {
+    interrupt::install()?;
+    limit_threads(&cli.globals)?;
+    commands::run(cli.command, &Console::new(cli.globals.quiet))
+}
+
+/// Without `--threads` rayon starts one thread for each core when it first needs them.
+fn limit_threads(globals: &Globals) -> anyhow::Result<()> {
+    let Some(threads) = globals.threads else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(usize::from(threads))
+        .build_global()
+        .with_context(|| format!("cannot start {threads} threads"))
+}

@@ -1,0 +1,94 @@
+//! `kiln eval`: how good a model is.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use kiln_data::{Source, SourceOptions};
+use kiln_train::evaluate::{Evaluation, Evaluator};
+use kiln_train::run_folder;
+use serde::Serialize;
+
+use crate::args::{Globals, TableFormat};
+use crate::checkpoint;
+use crate::machine;
+use crate::output::{Console, Table, count};
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Bpb(BpbArgs),
+}
+
+/// Bits per byte of a model on held-out documents
+///
+/// Sums the loss over the validation documents (the last file of a folder, or a share of a single file) and divides by
+/// their bytes: lower is better, and it compares models whatever their tokenizers.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kiln eval bpb --checkpoint run --data documents
+  kiln eval bpb --checkpoint run/step-000500 --data documents --max-tokens 1000000 --json")]
+pub struct BpbArgs {
+    /// Run folder (its newest checkpoint), or one checkpoint of it
+    #[arg(long, value_name = "RUN[/step-N]")]
+    checkpoint: PathBuf,
+    /// Documents: a .jsonl or .jsonl.zst file, or a folder of them
+    #[arg(long, value_name = "PATH")]
+    data: PathBuf,
+    /// Most tokens to predict
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    max_tokens: u64,
+    /// Share held out, where the data are one file [default: that of the run]
+    #[arg(long, value_name = "X")]
+    validation_share: Option<f64>,
+    /// Rows per batch [default: that of the run]
+    #[arg(long, value_name = "B")]
+    device_batch_size: Option<usize>,
+    #[command(flatten)]
+    format: TableFormat,
+}
+
+#[derive(Serialize)]
+struct Report {
+    checkpoint: PathBuf,
+    bits_per_byte: f64,
+    loss: f64,
+    tokens: u64,
+    bytes: u64,
+}
+
+/// Runs one of the commands.
+pub fn run(command: Command, globals: &Globals, console: &Console) -> anyhow::Result<()> {
+    match command {
+        Command::Bpb(args) => bpb(&args, globals, console),
+    }
+}
+
+fn bpb(args: &BpbArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
+    let opened = checkpoint::open(&args.checkpoint, console)?;
+    let train = &opened.config.train;
+    let options = SourceOptions {
+        field: train.field.clone(),
+        validation_share: args.validation_share.unwrap_or(train.validation_share),
+        ..SourceOptions::default()
+    };
+    let source = Source::open(&args.data, &options)?;
+    let (mut executor, _) = machine::executor(globals)?;
+    run_folder::load_model(&opened.checkpoint, &opened.config, &mut executor)?;
+    let rows = args.device_batch_size.unwrap_or(train.device_batch_size);
+    let evaluator = Evaluator::new(&mut executor, &opened.config.model, rows, train.seq_len)?;
+    let Evaluation { bits_per_byte, loss, tokens, bytes } =
+        evaluator.run(&mut executor, &source, &opened.tokenizer, args.max_tokens)?;
+    let checkpoint = opened.checkpoint.dir().to_owned();
+    let report = Report { checkpoint, bits_per_byte, loss, tokens, bytes };
+    if args.format.json {
+        return crate::output::print_json(&report);
+    }
+    let mut table = Table::pairs();
+    table.row(["checkpoint", &report.checkpoint.display().to_string()]);
+    table.row(["bits per byte", &format!("{bits_per_byte:.4}")]);
+    table.row(["loss per token", &format!("{loss:.4}")]);
+    table.row(["tokens", &count(tokens)]);
+    table.row(["bytes", &count(bytes)]);
+    crate::output::print(|out| table.write(out))
+}

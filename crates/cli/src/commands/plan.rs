@@ -1,0 +1,181 @@
+//! `kiln plan`: what a run will take, before it runs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kiln_cpu::{Context, Cpu};
+use kiln_graph::Graph;
+use kiln_model::decode_graph;
+use kiln_tokenizer::Tokenizer;
+use kiln_train::config::{Horizon, RunConfig};
+use kiln_train::programs::{evaluation_graph, optimizer_step_graph, training_graph};
+use serde::Serialize;
+
+use crate::args::{Globals, TableFormat};
+use crate::machine;
+use crate::output::{self, Console, Table, bytes, count};
+use crate::run_options::RunOptions;
+
+/// Vocabulary of a plan for which no tokenizer is named.
+const VOCABULARY: usize = 32_768;
+/// Resident memory of the process beside variables and activations: code, tokenizer, prefetched batches, packing buffer.
+const PROCESS_BYTES: usize = 24_000_000;
+
+/// Show parameters, operations and memory of a run
+///
+/// Plans the graphs that `kiln train` would run with these flags, and says what they take: parameters by kind, operations
+/// per token, and the peak of memory. Nothing is trained.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kiln plan --depth 6
+  kiln plan --depth 12 --seq-len 1024 --device-batch-size 4 --preset classic --json
+  kiln plan --config run.toml --tokenizer tokenizer
+
+Without --tokenizer the vocabulary is that of --vocab-size.")]
+pub struct PlanArgs {
+    /// TOML file of options, as of `kiln train`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Tokens of the vocabulary, where no tokenizer is named
+    #[arg(long, value_name = "N", default_value_t = VOCABULARY)]
+    vocab_size: usize,
+    #[command(flatten)]
+    options: RunOptions,
+    #[command(flatten)]
+    format: TableFormat,
+}
+
+/// What a run takes.
+#[derive(Debug, Serialize)]
+pub struct PlanReport {
+    config: RunConfig,
+    head_dim: usize,
+    windows: Vec<usize>,
+    parameters: Vec<(&'static str, u64)>,
+    parameters_total: u64,
+    flops_per_token: u64,
+    micro_batches: usize,
+    iterations: Option<u64>,
+    memory: Memory,
+}
+
+#[derive(Debug, Serialize)]
+struct Memory {
+    parameters: usize,
+    gradients: usize,
+    optimizer: usize,
+    activations: usize,
+    process: usize,
+    peak: usize,
+}
+
+/// Prints the plan.
+pub fn run(args: PlanArgs, globals: &Globals, _console: &Console) -> anyhow::Result<()> {
+    let file = args.config.as_deref().map(RunOptions::from_file).transpose()?.unwrap_or_default();
+    let options = args.options.over(file);
+    let vocab = match &options.tokenizer {
+        Some(folder) => Tokenizer::load(folder)?.vocab_size(),
+        None => args.vocab_size,
+    };
+    let config = options.resolve(vocab)?;
+    let report = report(config, &machine::context(globals)?)?;
+    if args.format.json {
+        return output::print_json(&report);
+    }
+    let table = table(&report);
+    output::print(|out| table.write(out))
+}
+
+/// Plans a run's graphs on a machine.
+pub fn report(config: RunConfig, cx: &Context) -> anyhow::Result<PlanReport> {
+    let (model, train) = (&config.model, &config.train);
+    let counted = model.parameter_count();
+    let flops_per_token = model.flops_per_token(train.seq_len);
+    let batch = train.total_batch_size as f64;
+    let iterations = match train.horizon {
+        Horizon::Iterations(n) => Some(n),
+        Horizon::Flops(flops) => Some((flops / (flops_per_token as f64 * batch)).round() as u64),
+        Horizon::ParamDataRatio(ratio) => Some((ratio * counted.scaling() as f64 / batch).round() as u64),
+        Horizon::Minutes(_) => None,
+    };
+    Ok(PlanReport {
+        head_dim: model.head_dim(),
+        windows: model.windows(),
+        parameters: vec![
+            ("token embedding", counted.embedding),
+            ("value embeddings", counted.value_embedding),
+            ("output layer", counted.unembedding),
+            ("matrices", counted.matrix),
+            ("gates", counted.gate),
+            ("scalars", counted.scalar),
+        ],
+        parameters_total: counted.total(),
+        flops_per_token,
+        micro_batches: config.accumulation()?,
+        iterations,
+        memory: memory(&config, cx)?,
+        config,
+    })
+}
+
+fn memory(config: &RunConfig, cx: &Context) -> anyhow::Result<Memory> {
+    let (model, train) = (&config.model, &config.train);
+    let (rows, tokens) = (train.device_batch_size, train.seq_len);
+    let arena = |graph: &Graph| -> anyhow::Result<usize> { Ok(Cpu::measure(cx, graph)?.arena) };
+    let optimizer = optimizer_step_graph(config)?;
+    let mut activations = arena(&training_graph(model, rows, tokens)?)?.max(arena(&optimizer)?);
+    activations = activations.max(arena(&evaluation_graph(model, rows, tokens)?)?);
+    if train.sample_every > 0 {
+        activations = activations.max(arena(&decode_graph(model, 1, 256.min(tokens), tokens)?.graph)?);
+    }
+    let parameters: usize = model.parameters().iter().map(|p| p.tensor_type().bytes()).sum();
+    let state = Cpu::measure(cx, &optimizer)?.variables - 2 * parameters;
+    let peak = 2 * parameters + state + activations + PROCESS_BYTES;
+    Ok(Memory {
+        parameters,
+        gradients: parameters,
+        optimizer: state,
+        activations,
+        process: PROCESS_BYTES,
+        peak,
+    })
+}
+
+fn table(report: &PlanReport) -> Table {
+    let (model, train) = (&report.config.model, &report.config.train);
+    let mut table = Table::pairs();
+    table.row(["model", &format!(
+        "{}: {} layers, width {}, {} heads of {} ({} key/value), vocabulary {}",
+        model.preset, model.n_layer, model.n_embd, model.n_head, report.head_dim, model.n_kv_head,
+        count(model.vocab_size as u64)
+    )]);
+    let windows: Vec<String> = report.windows.iter().map(usize::to_string).collect();
+    table.row(["windows", &windows.join(" ")]);
+    for (name, number) in report.parameters.iter().filter(|(_, n)| *n > 0) {
+        table.row([&format!("  {name}"), &count(*number)]);
+    }
+    table.row(["parameters", &count(report.parameters_total)]);
+    table.row(["operations", &format!("{:.1} MFLOP per token", report.flops_per_token as f64 / 1e6)]);
+    table.row(["batch", &format!(
+        "{} micro-batches of {} x {} = {} tokens per step",
+        report.micro_batches, train.device_batch_size, train.seq_len, count(train.total_batch_size as u64)
+    )]);
+    if let Some(n) = report.iterations {
+        let tokens = n * train.total_batch_size as u64;
+        table.row(["length", &format!("{} steps, {} tokens, {:.2e} FLOP", count(n), count(tokens),
+            tokens as f64 * report.flops_per_token as f64)]);
+    }
+    let memory = &report.memory;
+    for (name, size) in [
+        ("  parameters", memory.parameters),
+        ("  gradients", memory.gradients),
+        ("  optimizer state", memory.optimizer),
+        ("  activations", memory.activations),
+        ("  process", memory.process),
+    ] {
+        table.row([name, &bytes(size as u64)]);
+    }
+    table.row(["peak memory", &bytes(memory.peak as u64)]);
+    table
+}

@@ -1,0 +1,143 @@
+//! `kiln train`: documents and a tokenizer to a model.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use kiln_data::{Source, SourceOptions};
+use kiln_tokenizer::Tokenizer;
+use kiln_train::config::RunConfig;
+use kiln_train::process;
+use kiln_train::run_folder::{self, Resume, Resumed};
+use kiln_train::trainer::{Outcome, Setup, Trainer};
+
+use crate::args::Globals;
+use crate::error::Advised;
+use crate::interrupt::{self, Interrupted};
+use crate::machine;
+use crate::output::{Console, count};
+use crate::progress::TrainingProgress;
+use crate::run_options::RunOptions;
+
+/// Train a model
+///
+/// Trains a GPT on documents, with Muon and AdamW, and writes checkpoints, metrics and the resolved configuration to the
+/// run folder. Run it again and it goes on from the newest checkpoint, to the same losses bit for bit. Ctrl-C finishes
+/// the step at hand, saves and exits with 130.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kiln train --data documents --tokenizer tokenizer --out run --depth 4 --minutes 10
+  kiln train --config run.toml --out run --seed 1       flags lie over the file
+  kiln train --data documents --tokenizer tokenizer --out run --depth 6 --preset classic \\
+      --device-batch-size 8 --total-batch-size 32768 --num-iterations 2000 --save-every 100
+
+The length is the first of --num-iterations, --target-flops, --target-param-data-ratio, --minutes that is given.")]
+pub struct TrainArgs {
+    /// Run folder: checkpoints step-N/, latest, metrics.jsonl
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// TOML file of options: the flags below with _ in place of -
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to go on: auto (the newest checkpoint), never (an error where there is a run), or a step
+    #[arg(long, value_name = "auto|never|STEP", default_value = "auto", value_parser = parse_resume)]
+    resume: Resume,
+    #[command(flatten)]
+    options: RunOptions,
+}
+
+fn parse_resume(text: &str) -> Result<Resume, String> {
+    match text {
+        "auto" => Ok(Resume::Auto),
+        "never" => Ok(Resume::Never),
+        step => step.parse().map(Resume::Step).map_err(|_| "expected auto, never or a step".to_owned()),
+    }
+}
+
+/// Trains to the end, or until Ctrl-C.
+pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
+    let file = args.config.as_deref().map(RunOptions::from_file).transpose()?.unwrap_or_default();
+    let options = args.options.over(file);
+    let missing = |flag: &str| Advised::new(format!("{flag} is missing"), "give it as a flag or in --config FILE");
+    let tokenizer_dir = options.tokenizer.clone().ok_or_else(|| missing("--tokenizer"))?;
+    options.data.as_ref().ok_or_else(|| missing("--data"))?;
+    let tokenizer = Arc::new(Tokenizer::load(&tokenizer_dir)?);
+    let config = options.resolve(tokenizer.vocab_size())?;
+    let source = open_source(&config, console)?;
+    let resumed = find(&args.out, args.resume, console)?;
+    let outcome = train(&args.out, config, source, tokenizer, resumed, globals, console)?;
+    report(&outcome, &args.out, console);
+    if outcome.finished { Ok(()) } else { Err(Interrupted.into()) }
+}
+
+/// Opens the run's documents and tells what is wrong with them.
+pub fn open_source(config: &RunConfig, console: &Console) -> anyhow::Result<Arc<Source>> {
+    let train = &config.train;
+    let options = SourceOptions {
+        field: train.field.clone(),
+        validation_share: train.validation_share,
+        strict: train.strict,
+        ..SourceOptions::default()
+    };
+    let source = Source::open(&train.data, &options)?;
+    let report = source.report();
+    for problem in &report.problems {
+        console.warn(problem);
+    }
+    if report.problem_count > 0 {
+        console.warn(format_args!("{} lines that are no documents were skipped", count(report.problem_count)));
+    }
+    report.warnings.iter().for_each(|warning| console.warn(warning));
+    Ok(Arc::new(source))
+}
+
+/// The checkpoint to go on from; damaged ones are named.
+pub fn find(out: &Path, resume: Resume, console: &Console) -> anyhow::Result<Option<Resumed>> {
+    let resumed = run_folder::find(out, resume)?;
+    if let Some(resumed) = &resumed {
+        for damaged in &resumed.damaged {
+            console.warn(format_args!("{}: {}", damaged.path.display(), damaged.error));
+        }
+        for key in &resumed.unknown_keys {
+            console.warn(format_args!("unknown configuration key {key} in {}", resumed.checkpoint.dir().display()));
+        }
+        console.note(format_args!("resuming from {}", resumed.checkpoint.dir().display()));
+    }
+    Ok(resumed)
+}
+
+/// Trains with a progress bar.
+pub fn train(
+    out: &Path,
+    config: RunConfig,
+    source: Arc<Source>,
+    tokenizer: Arc<Tokenizer>,
+    resumed: Option<Resumed>,
+    globals: &Globals,
+    console: &Console,
+) -> anyhow::Result<Outcome> {
+    let (executor, peak_flops) = machine::executor(globals)?;
+    let setup = Setup { config, source, tokenizer, out: out.to_owned(), peak_flops };
+    let mut trainer = Trainer::new(setup, Box::new(executor), resumed)?;
+    let graceful = interrupt::claim();
+    let mut progress = TrainingProgress::new(console);
+    if let Some(uptime) = process::uptime() {
+        console.note(format_args!("first step begins {:.2} s after the start", uptime.as_secs_f64()));
+    }
+    let stop: &AtomicBool = graceful.flag();
+    Ok(trainer.run(&mut progress, stop)?)
+}
+
+fn report(outcome: &Outcome, out: &Path, console: &Console) {
+    let bpb = outcome.bits_per_byte.map_or(String::new(), |b| format!(", {b:.4} bits per byte on held-out text"));
+    let peak = process::peak_rss_bytes().map_or(String::new(), |b| format!(", peak memory {:.2} GB", b as f64 / 1e9));
+    let ended = if outcome.finished { "finished" } else { "stopped" };
+    console.note(format_args!(
+        "{ended} after {} steps, {:.1} minutes of training{bpb}{peak}; saved in {}",
+        count(outcome.step),
+        outcome.seconds / 60.0,
+        out.display()
+    ));
+}

@@ -1,0 +1,334 @@
+//! The options of a run: as flags, as keys of a TOML file, and resolved.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use kiln_model::{ModelConfig, Preset, Proportions};
+use kiln_optim::{MuonMethod, Settings};
+use kiln_train::config::{Horizon, RunConfig, TrainSettings};
+use serde::Deserialize;
+
+use crate::error::Advised;
+
+/// Element type of products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32-bit floats
+    F32,
+}
+
+/// Declares the options once: as a clap group, as TOML keys (the flags' names with `_`), and how one set lies over another.
+macro_rules! options {
+    ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
+        /// Every option of a run; none is given unless the user gave it.
+        #[derive(Args, Clone, Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct RunOptions {
+            $($(#[$meta])* pub $name: Option<$ty>,)*
+        }
+
+        impl RunOptions {
+            /// These options, and those of `base` where these say nothing.
+            pub fn over(self, base: RunOptions) -> RunOptions {
+                RunOptions { $($name: self.$name.or(base.$name),)* }
+            }
+        }
+    };
+}
+
+options! {
+    /// Documents: a .jsonl or .jsonl.zst file, or a folder of them (the last is for validation)
+    #[arg(long, value_name = "PATH", help_heading = "Data")]
+    data: PathBuf,
+    /// Folder of the tokenizer
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    tokenizer: PathBuf,
+    /// Field of the documents that holds the text [default: text]
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    field: String,
+    /// Share of the documents held out, where the data are one file [default: 0.05]
+    #[arg(long, value_name = "X", help_heading = "Data")]
+    validation_share: f64,
+    /// Fail at the first line that is no document
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Data")]
+    strict: bool,
+
+    /// Layers; width, heads and rates follow from it [default: 4]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    depth: usize,
+    /// Width per layer [default: 64]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    aspect_ratio: usize,
+    /// Head size to come near to [default: 128]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    head_dim: usize,
+    /// Width, in place of depth x aspect ratio
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    n_embd: usize,
+    /// Query heads, in place of what the head size gives
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    n_head: usize,
+    /// Key/value heads, a divisor of the query heads [default: as many]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    n_kv_head: usize,
+    /// classic: the plain GPT; modern: with value embeddings, smear, backout, sharper attention [default: modern]
+    #[arg(long, value_name = "NAME", value_parser = ["classic", "modern"], help_heading = "Model")]
+    preset: String,
+    /// Tokens per row, T [default: 512]
+    #[arg(long, value_name = "T", help_heading = "Model")]
+    seq_len: usize,
+    /// Windows of the layers, repeated: L the whole row, S a short one; the last layer is always L [default: L]
+    #[arg(long, value_name = "LETTERS", help_heading = "Model")]
+    window_pattern: String,
+    /// Base of the rotary angles [default: of the preset]
+    #[arg(long, value_name = "X", help_heading = "Model")]
+    rope_base: f32,
+    /// Factor of queries and keys after their norm [default: of the preset]
+    #[arg(long, value_name = "X", help_heading = "Model")]
+    qk_scale: f32,
+    /// Value embeddings on every other layer [default: of the preset]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
+    value_embeds: bool,
+    /// Mix each embedding with the one before [default: of the preset]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
+    smear: bool,
+    /// Take a middle layer's state off the last one [default: of the preset]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
+    backout: bool,
+    /// Element type of products [default: f32]
+    #[arg(long, value_enum, help_heading = "Model")]
+    dtype: Dtype,
+
+    /// Rows per micro-batch, B [default: 8]
+    #[arg(long, value_name = "B", help_heading = "Batches and length")]
+    device_batch_size: usize,
+    /// Tokens per optimizer step, a multiple of B x T [default: 16384, or B x T if more]
+    #[arg(long, value_name = "TOKENS", help_heading = "Batches and length")]
+    total_batch_size: usize,
+    /// Number of optimizer steps
+    #[arg(long, value_name = "N", help_heading = "Batches and length")]
+    num_iterations: u64,
+    /// Spend so many floating-point operations
+    #[arg(long, value_name = "F", help_heading = "Batches and length")]
+    target_flops: f64,
+    /// Train on so many tokens per parameter [default: 8]
+    #[arg(long, value_name = "R", help_heading = "Batches and length")]
+    target_param_data_ratio: f64,
+    /// Train for about so many minutes
+    #[arg(long, value_name = "M", help_heading = "Batches and length")]
+    minutes: f64,
+
+    /// Steps between evaluations; 0: at the end only [default: 250]
+    #[arg(long, value_name = "N", help_heading = "Loop")]
+    eval_every: u64,
+    /// Most held-out tokens of an evaluation [default: 262144]
+    #[arg(long, value_name = "N", help_heading = "Loop")]
+    eval_tokens: u64,
+    /// Steps between checkpoints; 0: at the end only [default: 250]
+    #[arg(long, value_name = "N", help_heading = "Loop")]
+    save_every: u64,
+    /// Checkpoints that are kept; 0: all [default: 3]
+    #[arg(long, value_name = "K", help_heading = "Loop")]
+    keep: usize,
+    /// Steps between samples; 0: none [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Loop")]
+    sample_every: u64,
+    /// Seed of initial values and of the documents' order [default: 0]
+    #[arg(long, value_name = "S", help_heading = "Loop")]
+    seed: u64,
+
+    /// Muon's rate [default: 0.02]
+    #[arg(long, value_name = "X", help_heading = "Optimizer")]
+    matrix_lr: f64,
+    /// AdamW's rate of the token embedding [default: 0.3]
+    #[arg(long, value_name = "X", help_heading = "Optimizer")]
+    embedding_lr: f64,
+    /// AdamW's rate of the output layer [default: 0.004]
+    #[arg(long, value_name = "X", help_heading = "Optimizer")]
+    unembedding_lr: f64,
+    /// Muon's weight decay [default: 0.2]
+    #[arg(long, value_name = "X", help_heading = "Optimizer")]
+    weight_decay: f64,
+    /// How Muon orthogonalises: polar-express or newton-schulz [default: polar-express]
+    #[arg(long, value_name = "NAME", value_parser = ["polar-express", "newton-schulz"], help_heading = "Optimizer")]
+    muon: String,
+    /// Iterations of it [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Optimizer")]
+    muon_steps: usize,
+    /// Orthogonalise each attention head on its own
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Optimizer")]
+    muon_per_head: bool,
+    /// Share of the steps in which rates rise [default: 0]
+    #[arg(long, value_name = "X", help_heading = "Optimizer")]
+    warmup_ratio: f64,
+    /// Share of the steps in which rates fall [default: 0.4]
+    #[arg(long, value_name = "X", help_heading = "Optimizer")]
+    warmdown_ratio: f64,
+    /// What is left of the rates at the end [default: 0]
+    #[arg(long, value_name = "X", help_heading = "Optimizer")]
+    final_lr_frac: f64,
+}
+
+impl RunOptions {
+    /// Reads a TOML file whose keys are the flags' names with `_` in place of `-`.
+    pub fn from_file(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| anyhow::Error::new(e).context(format!("cannot read {}", path.display())))?;
+        toml::from_str(&text).map_err(|e| {
+            let line = e.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+            Advised::new(
+                format!("{}:{line}: {}", path.display(), e.message()),
+                "keys are the flags of `kiln train` with _ in place of -, such as total_batch_size = 16384",
+            )
+            .into()
+        })
+    }
+
+    /// The model, with its vocabulary.
+    pub fn model(&self, vocab_size: usize) -> anyhow::Result<ModelConfig> {
+        let preset: Preset = self.preset.as_deref().unwrap_or("modern").parse()?;
+        let standard = Proportions::default();
+        let proportions = Proportions {
+            aspect_ratio: self.aspect_ratio.unwrap_or(standard.aspect_ratio),
+            head_dim: self.head_dim.unwrap_or(standard.head_dim),
+        };
+        let seq_len = self.seq_len.unwrap_or(TrainSettings::default().seq_len);
+        let depth = self.depth.unwrap_or(4);
+        let mut model = ModelConfig::from_depth(depth, proportions, preset, vocab_size, seq_len)?;
+        if let Some(n_embd) = self.n_embd {
+            model.n_embd = n_embd;
+        }
+        if let Some(n_head) = self.n_head {
+            model.n_head = n_head;
+            model.n_kv_head = n_head;
+        }
+        set(&mut model.n_kv_head, self.n_kv_head);
+        set(&mut model.window_pattern, self.window_pattern.clone());
+        set(&mut model.rope_base, self.rope_base);
+        set(&mut model.qk_scale, self.qk_scale);
+        set(&mut model.value_embeds, self.value_embeds);
+        set(&mut model.smear, self.smear);
+        set(&mut model.backout, self.backout);
+        model.validate()?;
+        Ok(model)
+    }
+
+    fn optim(&self) -> anyhow::Result<Settings> {
+        let mut settings = Settings::default();
+        set(&mut settings.matrix_lr, self.matrix_lr);
+        set(&mut settings.embedding_lr, self.embedding_lr);
+        set(&mut settings.unembedding_lr, self.unembedding_lr);
+        set(&mut settings.weight_decay, self.weight_decay);
+        if let Some(name) = &self.muon {
+            settings.muon = name.parse::<MuonMethod>()?;
+        }
+        set(&mut settings.muon_steps, self.muon_steps);
+        set(&mut settings.muon_per_head, self.muon_per_head);
+        set(&mut settings.warmup_ratio, self.warmup_ratio);
+        set(&mut settings.warmdown_ratio, self.warmdown_ratio);
+        set(&mut settings.final_lr_frac, self.final_lr_frac);
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// The first of the horizons that is set; time comes last.
+    fn horizon(&self) -> Horizon {
+        if let Some(n) = self.num_iterations {
+            Horizon::Iterations(n)
+        } else if let Some(flops) = self.target_flops {
+            Horizon::Flops(flops)
+        } else if let Some(ratio) = self.target_param_data_ratio {
+            Horizon::ParamDataRatio(ratio)
+        } else {
+            self.minutes.map_or_else(Horizon::default, Horizon::Minutes)
+        }
+    }
+
+    /// The whole run, for a tokenizer of `vocab_size` tokens.
+    pub fn resolve(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
+        let model = self.model(vocab_size)?;
+        let mut train = TrainSettings { seq_len: model.sequence_len, ..TrainSettings::default() };
+        set(&mut train.data, self.data.clone());
+        set(&mut train.field, self.field.clone());
+        set(&mut train.validation_share, self.validation_share);
+        set(&mut train.strict, self.strict);
+        set(&mut train.tokenizer, self.tokenizer.clone());
+        set(&mut train.device_batch_size, self.device_batch_size);
+        let micro = train.device_batch_size * train.seq_len;
+        train.total_batch_size = self.total_batch_size.unwrap_or(train.total_batch_size.max(micro));
+        train.horizon = self.horizon();
+        set(&mut train.eval_every, self.eval_every);
+        set(&mut train.eval_tokens, self.eval_tokens);
+        set(&mut train.save_every, self.save_every);
+        set(&mut train.keep, self.keep);
+        set(&mut train.sample_every, self.sample_every);
+        set(&mut train.seed, self.seed);
+        let run = RunConfig { model, optim: self.optim()?, train };
+        run.accumulation()?;
+        positive("--minutes", self.minutes)?;
+        positive("--target-flops", self.target_flops)?;
+        positive("--target-param-data-ratio", self.target_param_data_ratio)?;
+        positive("--num-iterations", self.num_iterations.map(|n| n as f64))?;
+        Ok(run)
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn positive(flag: &str, value: Option<f64>) -> anyhow::Result<()> {
+    match value {
+        Some(value) if !(value > 0.0 && value.is_finite()) => {
+            anyhow::bail!("{flag} must be more than 0, not {value}")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_lie_over_the_file() {
+        let file: RunOptions = toml::from_str("depth = 6\nseed = 3\npreset = 'classic'").unwrap();
+        let flags = RunOptions { depth: Some(2), ..RunOptions::default() };
+        let run = flags.over(file).resolve(512).unwrap();
+        assert_eq!((run.model.n_layer, run.train.seed, run.model.smear), (2, 3, false));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "depth = 4\n\ndeptth = 5\n").unwrap();
+        let message = RunOptions::from_file(file.path()).unwrap_err().to_string();
+        assert!(message.contains(":3:") && message.contains("deptth"), "{message}");
+    }
+
+    #[test]
+    fn horizons_have_an_order() {
+        let mut options = RunOptions { minutes: Some(1.0), ..RunOptions::default() };
+        assert_eq!(options.horizon(), Horizon::Minutes(1.0));
+        options.target_param_data_ratio = Some(4.0);
+        assert_eq!(options.horizon(), Horizon::ParamDataRatio(4.0));
+        options.target_flops = Some(1e12);
+        assert_eq!(options.horizon(), Horizon::Flops(1e12));
+        options.num_iterations = Some(7);
+        assert_eq!(options.horizon(), Horizon::Iterations(7));
+        assert_eq!(RunOptions::default().horizon(), Horizon::ParamDataRatio(8.0));
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let batch = RunOptions { total_batch_size: Some(5000), ..RunOptions::default() };
+        assert!(batch.resolve(512).unwrap_err().to_string().contains("5000"));
+        let minutes = RunOptions { minutes: Some(-1.0), ..RunOptions::default() };
+        assert!(minutes.resolve(512).unwrap_err().to_string().contains("--minutes"));
+        let heads = RunOptions { n_head: Some(5), ..RunOptions::default() };
+        assert!(heads.resolve(512).is_err());
+    }
+}
