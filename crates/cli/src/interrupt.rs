@@ -43,6 +43,11 @@ impl Graceful {
         REQUESTED.load(Ordering::SeqCst)
     }
 
+    /// The flag that is set when it was asked to stop.
+    pub fn flag(&self) -> &'static AtomicBool {
+        &REQUESTED
+    }
+
     /// [`Interrupted`] once it was asked to stop.
     pub fn check(&self) -> Result<(), Interrupted> {
         if self.requested() { Err(Interrupted) } else { Ok(()) }

@@ -3,11 +3,15 @@
 //! Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
 
 mod args;
+mod checkpoint;
 mod commands;
 mod documents;
 mod error;
 mod interrupt;
+mod machine;
 mod output;
+mod progress;
+mod run_options;
 
 use std::process::ExitCode;
 
@@ -29,7 +33,7 @@ fn main() -> ExitCode {
 fn start(cli: Cli) -> anyhow::Result<()> {
     interrupt::install()?;
     limit_threads(&cli.globals)?;
-    commands::run(cli.command, &Console::new(cli.globals.quiet))
+    commands::run(cli.command, &cli.globals, &Console::new(cli.globals.quiet))
 }
 
 /// Without `--threads` rayon starts one thread for each core when it first needs them.

@@ -48,6 +48,11 @@ impl Console {
         Self { quiet }
     }
 
+    /// Whether only results are wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Tells what goes on.
     pub fn note(&self, message: impl Display) {
         if !self.quiet {
@@ -82,6 +87,11 @@ impl Console {
             total,
             "{decimal_bytes}/{decimal_total_bytes} ({decimal_bytes_per_sec})",
         )
+    }
+
+    /// A progress bar over `total` pieces of work.
+    pub fn progress_count(&self, what: &'static str, total: u64) -> Progress {
+        self.progress(what, total, "{pos}/{len}")
     }
 
     fn progress(&self, what: &'static str, total: u64, figures: &str) -> Progress {

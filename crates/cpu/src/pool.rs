@@ -80,6 +80,9 @@ impl ThreadPool {
     /// Calls `task(number, thread)` for every number below `tasks`, each once, and returns when all are done.
     /// `thread` is below [`threads`](Self::threads), and no two tasks run at once under the same one.
     ///
+    /// Tasks are begun in the order of their numbers, so a task may wait for what a lower one does (attention's backward
+    /// pass relies on it).
+    ///
     /// # Panics
     /// With the panic of a task, after the others have ended. Calling it from inside a task deadlocks.
     pub fn run(&self, tasks: usize, task: Task<'_>) {

@@ -15,7 +15,7 @@ pub mod programs;
 pub mod run_folder;
 pub mod sample_text;
 pub mod sampler;
-mod state;
+pub mod state;
 pub mod trainer;
 
 pub use error::TrainError;

@@ -49,12 +49,19 @@ pub struct Resumed {
 /// # Errors
 /// When the folder holds a run and none is wanted, when every checkpoint is damaged, or there is none of that step.
 pub fn find(run: &Path, resume: Resume) -> Result<Option<Resumed>, TrainError> {
+    // A replacement that a killed process left half-done is undone first.
+    checkpoint::clean_leftovers(run)?;
     let checkpoints = checkpoint::list(run)?;
     let loaded = match resume {
         Resume::Never | Resume::Auto if checkpoints.is_empty() => return Ok(None),
         Resume::Never => return Err(TrainError::Occupied { path: run.to_owned() }),
         Resume::Auto => checkpoint::load(run)?,
-        Resume::Step(step) => checkpoint::load(&checkpoint::find(run, Which::Step(step))?)?,
+        Resume::Step(step) => {
+            let loaded = checkpoint::load(&checkpoint::find(run, Which::Step(step))?)?;
+            // From here on later checkpoints are of another course.
+            checkpoint::set_latest(run, step)?;
+            loaded
+        }
     };
     open(loaded.checkpoint, loaded.damaged).map(Some)
 }
@@ -110,10 +117,7 @@ impl Resumed {
         let path = self.checkpoint.path(OPTIMIZER_FILE);
         let mut file = SafetensorsFile::open(&path)?;
         let wanted = optimizer_variables(&self.config)?;
-        file.expect(wanted.iter().map(|(name, ty, dims)| {
-            let _ = ty;
-            (name.as_str(), dims.as_slice())
-        }))?;
+        file.expect(wanted.iter().map(|(name, _, dims)| (name.as_str(), dims.as_slice())))?;
         let mut values = Vec::new();
         for (name, ty, _) in &wanted {
             file.read(name, &mut values)?;

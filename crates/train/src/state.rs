@@ -4,6 +4,7 @@ use kiln_data::LoaderState;
 use serde::{Deserialize, Serialize};
 
 use crate::horizon::Steps;
+use crate::trainer::Outcome;
 
 /// Where a run stands after some steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,4 +21,22 @@ pub struct RunState {
     pub loader: LoaderState,
     /// The latest evaluation, (steps made before it, bits per byte).
     pub evaluation: Option<(u64, f64)>,
+}
+
+impl RunState {
+    /// Whether the last step was made.
+    pub fn is_finished(&self) -> bool {
+        self.steps.latest().is_some_and(|total| self.step >= total)
+    }
+
+    /// The run so far, told as the end of a sitting without steps.
+    pub fn outcome(&self) -> Outcome {
+        Outcome {
+            step: self.step,
+            finished: self.is_finished(),
+            seconds: self.seconds,
+            bits_per_byte: self.evaluation.map(|(_, bpb)| bpb),
+            loss: None,
+        }
+    }
 }

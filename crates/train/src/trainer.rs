@@ -164,12 +164,12 @@ impl Trainer {
         let mut loss = None;
         let mut saved = None;
         let settings = self.setup.config.train.clone();
-        while !self.is_finished() && !stop.load(Ordering::Relaxed) {
+        while !self.state.is_finished() && !stop.load(Ordering::Relaxed) {
             let report = self.step()?;
             loss = Some(report.loss);
             observer.event(Event::Step(&report));
             let done = self.state.step;
-            let due = |every: u64| every > 0 && done.is_multiple_of(every) && !self.is_finished();
+            let due = |every: u64| every > 0 && done.is_multiple_of(every) && !self.state.is_finished();
             let (save, evaluate, sample) =
                 (due(settings.save_every), due(settings.eval_every), due(settings.sample_every));
             if save {
@@ -183,29 +183,19 @@ impl Trainer {
                 self.sample(observer)?;
             }
         }
-        let finished = self.is_finished();
+        let finished = self.state.is_finished();
         if saved != Some(self.state.step) && loss.is_some() {
             self.save(observer)?;
         }
         if finished && self.state.evaluation.is_none_or(|(step, _)| step != self.state.step) {
             self.evaluate(observer)?;
         }
-        Ok(Outcome {
-            step: self.state.step,
-            finished,
-            seconds: self.state.seconds,
-            bits_per_byte: self.state.evaluation.map(|(_, bpb)| bpb),
-            loss,
-        })
+        Ok(Outcome { loss, ..self.state.outcome() })
     }
 
     /// Steps of the run, as far as known.
     pub fn total(&self) -> Option<u64> {
         self.state.steps.latest()
-    }
-
-    fn is_finished(&self) -> bool {
-        self.total().is_some_and(|total| self.state.step >= total)
     }
 
     /// One optimizer step.

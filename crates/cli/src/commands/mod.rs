@@ -1,27 +1,50 @@
 //! The commands: arguments and printing of each in a file of its own.
 
+mod bench;
 mod corpus;
+mod eval;
+mod generate;
+mod plan;
+mod quickstart;
 mod tokenizer;
+mod train;
 
 use clap::Subcommand;
 
+use crate::args::Globals;
 use crate::output::Console;
 
 /// The first word after `kiln`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Quickstart(quickstart::QuickstartArgs),
     /// Turn C and C++ source trees into documents
     #[command(subcommand)]
     Corpus(corpus::Command),
     /// Train tokenizers, encode and decode with them
     #[command(subcommand)]
     Tokenizer(tokenizer::Command),
+    Train(Box<train::TrainArgs>),
+    /// Measure how good a model is
+    #[command(subcommand)]
+    Eval(eval::Command),
+    Generate(generate::GenerateArgs),
+    Plan(Box<plan::PlanArgs>),
+    /// Measure how fast this machine is
+    #[command(subcommand)]
+    Bench(Box<bench::Command>),
 }
 
 /// Runs a command to its end.
-pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
+pub fn run(command: Command, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     match command {
         Command::Corpus(command) => corpus::run(command, console),
         Command::Tokenizer(command) => tokenizer::run(command, console),
+        Command::Quickstart(args) => quickstart::run(&args, globals, console),
+        Command::Train(args) => train::run(*args, globals, console),
+        Command::Eval(command) => eval::run(command, globals, console),
+        Command::Generate(args) => generate::run(&args, globals, console),
+        Command::Plan(args) => plan::run(*args, globals, console),
+        Command::Bench(command) => bench::run(*command, globals, console),
     }
 }

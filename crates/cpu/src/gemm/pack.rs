@@ -4,8 +4,9 @@
 use super::matrix::Matrix;
 use super::tile::{Block, Tile};
 
-/// How far ahead of a copy its source is asked for: steps of the depth lie too far apart for the hardware to foresee.
-const STEPS_AHEAD: usize = 12;
+/// Steps of the depth that are copied together. Their source is asked for that many steps ahead: too far apart for the
+/// hardware to foresee.
+const STEPS: usize = 4;
 
 /// Packs `src` (width x depth) into panels of `panel` rows: panel p holds, for each step d of the depth in turn, the
 /// values (p·panel .. (p+1)·panel, d). Rows beyond the last one are zeros. A is packed as it is, B transposed.
@@ -75,8 +76,9 @@ unsafe fn pack_transposing<S: Tile>(
     }
 }
 
-/// Width lies contiguously: rows of the panels are copied. The depth is the outer loop, because the source's lines of
-/// neighbouring steps are often a power of two apart and would evict one another before the next panel needs them.
+/// Width lies contiguously: rows of the panels are copied, a few steps of the depth at a time. The source's lines of
+/// different steps are often a multiple of 4 KB apart, as are those of different panels: they share few places of a
+/// first-level cache, so that neither all steps of a panel nor all panels of a step can go first.
 ///
 /// # Safety
 /// As [`pack`].
@@ -88,31 +90,50 @@ unsafe fn pack_copying<S: Tile>(
     depth: std::ops::Range<usize>,
     out: *mut f32,
 ) {
-    let last = depth.end;
-    for d in depth {
-        let from = src.data()[d * src.col_stride()..].as_ptr();
+    for from in depth.clone().step_by(STEPS) {
+        let to = depth.end.min(from + STEPS);
         for first in (0..src.rows()).step_by(panel) {
             for col in (0..panel).step_by(S::LANES) {
-                let width = S::LANES.min(panel - col);
-                let there = src.rows().saturating_sub(first + col);
-                // SAFETY: source values lie inside `src`; the destination is the caller's contract. Vectors may
-                // spill into the next step of the panel, which is written later (see `pack_transposing`).
-                unsafe {
-                    let from = from.wrapping_add(first + col);
-                    s.prefetch(from.wrapping_add(STEPS_AHEAD * src.col_stride()));
-                    let v = if there >= S::LANES {
-                        s.load_ptr(from)
-                    } else {
-                        s.load_ptr_partial(from, there)
-                    };
-                    let to = out.add(first * src.cols() + d * panel + col);
-                    if width == S::LANES || d + 1 < last {
-                        s.store_ptr(to, v);
-                    } else {
-                        s.store_ptr_partial(to, v, width);
+                let start = first * src.cols() + col;
+                for d in from..to {
+                    let spills = d + 1 < depth.end;
+                    // SAFETY: the caller's.
+                    unsafe {
+                        let out = out.add(start + d * panel);
+                        copy_vector(s, src, first + col, panel - col, d, spills, out);
                     }
                 }
             }
+        }
+    }
+}
+
+/// Copies a vector of step `d` from row `row` on. It may be wider than the `left` values that are left of the panel:
+/// then, if it `spills`, it reaches into the next step of the panel, which is written later.
+///
+/// # Safety
+/// `out` must be valid for writing what is copied.
+#[inline(always)]
+unsafe fn copy_vector<S: Tile>(
+    s: S,
+    src: Matrix<'_>,
+    row: usize,
+    left: usize,
+    d: usize,
+    spills: bool,
+    out: *mut f32,
+) {
+    let there = src.rows().saturating_sub(row);
+    let from = src.data().as_ptr().wrapping_add(d * src.col_stride() + row);
+    s.prefetch(from.wrapping_add(STEPS * src.col_stride()));
+    // SAFETY: `there` values from row `row` on lie inside `src`; the destination is the caller's contract.
+    unsafe {
+        let whole = there >= S::LANES;
+        let v = if whole { s.load_ptr(from) } else { s.load_ptr_partial(from, there) };
+        if left >= S::LANES || spills {
+            s.store_ptr(out, v);
+        } else {
+            s.store_ptr_partial(out, v, left);
         }
     }
 }
