@@ -38,6 +38,7 @@ mod encode;
 mod engine;
 mod error;
 mod feed;
+pub mod fim;
 mod fingerprint;
 mod hold_out;
 mod jsonl;
