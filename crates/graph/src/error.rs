@@ -33,6 +33,15 @@ pub enum GraphError {
         /// Name of the variable, or the value's number.
         name: String,
     },
+    /// Nodes that wait for one another: a loss that is fused with its gradient was used in a way that makes the gradient
+    /// depend on the loss (its square, say).
+    #[error(
+        "{op} waits for its own result: the gradient of a fused loss must not depend on the loss"
+    )]
+    Cycle {
+        /// Name of one of the ops.
+        op: &'static str,
+    },
     /// A variable was given a new value of another type, or twice.
     #[error("variable {name} ({}) cannot be updated with {}: {reason}", types[0], types[1])]
     Update {

@@ -221,7 +221,7 @@ impl Graph {
 
     /// Floating-point operations of one run: products count 2 per multiply-add, other ops are not counted.
     pub fn flops(&self) -> u64 {
-        let live = crate::plan::live_nodes(self);
+        let live = crate::schedule::live_nodes(self);
         let nodes = self.nodes.iter().zip(live).filter(|(_, live)| *live);
         nodes.map(|(node, _)| node.op.flops(&self.input_types(node))).sum()
     }

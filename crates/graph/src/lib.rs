@@ -29,6 +29,7 @@ mod executor;
 mod graph;
 pub mod ops;
 mod plan;
+mod schedule;
 mod tensor;
 
 pub use differentiate::{Backward, differentiate};

@@ -1,10 +1,8 @@
 //! The plan of a graph: an order of execution, and a place in memory for every value. Made once per graph, it fixes the
 //! peak of memory before anything runs.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use crate::arena::{Lifetime, assign};
+use crate::schedule::schedule;
 use crate::{Graph, GraphError, NodeId, Op, Rule, TensorType, ValueId};
 
 /// Where a value lies.
@@ -59,9 +57,9 @@ impl Plan {
     /// Plans a graph for an executor whose ops need `scratch` bytes of working memory.
     ///
     /// # Errors
-    /// None today; callers need not change when planning learns to refuse.
+    /// [`GraphError::Cycle`] when a loss was differentiated although its own gradient depends on it.
     pub fn new(graph: &Graph, scratch: ScratchSize<'_>) -> Result<Plan, GraphError> {
-        Ok(Planner::new(&graph.with_fused_accumulations()).plan(scratch))
+        Ok(Planner::new(&graph.with_fused_accumulations())?.plan(scratch))
     }
 
     /// Steps in order of execution.
@@ -88,56 +86,6 @@ impl Plan {
     pub fn outputs(&self) -> &[(String, Place, TensorType)] {
         &self.outputs
     }
-}
-
-/// For each node, whether an output or a variable's new value needs it.
-pub(crate) fn live_nodes(graph: &Graph) -> Vec<bool> {
-    let mut live = vec![false; graph.nodes().len()];
-    let updates = graph.variables().iter().filter_map(|v| v.update);
-    let mut stack: Vec<ValueId> = graph.outputs().iter().map(|(_, v)| *v).chain(updates).collect();
-    while let Some(value) = stack.pop() {
-        let node = graph.producer_id(value);
-        if !std::mem::replace(&mut live[node.index()], true) {
-            stack.extend(&graph.nodes()[node.index()].inputs);
-        }
-    }
-    live
-}
-
-/// Whether a node computes anything, as opposed to naming or viewing a value.
-fn computes(op: &Op) -> bool {
-    !matches!(op, Op::VariableValue(_) | Op::InputValue(_) | Op::Reshape(_) | Op::SliceLeading(_))
-}
-
-/// Live nodes that compute, each after those it reads from, else in order of creation.
-fn schedule(graph: &Graph) -> Vec<NodeId> {
-    let live = live_nodes(graph);
-    let count = graph.nodes().len();
-    let mut users: Vec<Vec<usize>> = vec![Vec::new(); count];
-    let mut waits = vec![0usize; count];
-    for (i, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
-        for &input in &node.inputs {
-            // Variables and inputs are there from the start, however late they were declared.
-            if !matches!(graph.producer(input).op, Op::VariableValue(_) | Op::InputValue(_)) {
-                users[graph.producer_id(input).index()].push(i);
-                waits[i] += 1;
-            }
-        }
-    }
-    let mut ready: BinaryHeap<Reverse<usize>> =
-        (0..count).filter(|&i| live[i] && waits[i] == 0).map(Reverse).collect();
-    let mut order = Vec::new();
-    while let Some(Reverse(i)) = ready.pop() {
-        order.push(NodeId(i as u32));
-        for &user in &users[i] {
-            waits[user] -= 1;
-            if waits[user] == 0 {
-                ready.push(Reverse(user));
-            }
-        }
-    }
-    order.retain(|id| computes(&graph.nodes()[id.index()].op));
-    order
 }
 
 /// Where a buffer of the arena begins and ends its life.
@@ -171,8 +119,8 @@ struct Planner<'g> {
 }
 
 impl<'g> Planner<'g> {
-    fn new(graph: &'g Graph) -> Self {
-        let order = schedule(graph);
+    fn new(graph: &'g Graph) -> Result<Self, GraphError> {
+        let order = schedule(graph)?;
         let mut planner = Planner {
             root: roots(graph),
             last_use: vec![0; graph.value_count()],
@@ -188,7 +136,7 @@ impl<'g> Planner<'g> {
         for (i, input) in graph.inputs().iter().enumerate() {
             planner.home[input.value.index()] = Home::Input(i);
         }
-        planner
+        Ok(planner)
     }
 
     fn node(&self, at: usize) -> &'g crate::Node {
