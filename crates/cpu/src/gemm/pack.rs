@@ -6,7 +6,7 @@ use super::tile::{Block, Tile};
 
 /// Steps of the depth that are copied together. Their source is asked for that many steps ahead: too far apart for the
 /// hardware to foresee.
-const STEPS: usize = 4;
+const STEPS: usize = 8;
 
 /// Packs `src` (width x depth) into panels of `panel` rows: panel p holds, for each step d of the depth in turn, the
 /// values (p·panel .. (p+1)·panel, d). Rows beyond the last one are zeros. A is packed as it is, B transposed.
