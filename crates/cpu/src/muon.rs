@@ -2,7 +2,7 @@
 
 use kiln_graph::ops::{HeadAxis, MuonOrthogonalize};
 
-use crate::gemm::{Epilogue, Matrix, gemm, gemm_scratch_len};
+use crate::gemm::{Epilogue, Matrix, gemm, gemm_scratch_len, gemm_symmetric};
 use crate::parallel::rows as row_groups;
 use crate::pool::SharedSlice;
 use crate::{Context, elementwise, reduce};
@@ -122,20 +122,24 @@ fn iterate<'s>(
     for step in 0..op.steps {
         let (c1, c2, c3) = op.method.coefficients(step);
         let view = Matrix::row_major(x, m, n);
-        gemm(cx, view, view.t(), a, Epilogue::Set, scratch);
-        // B = c2·A + c3·A², computed as c3·(A² + (c2/c3)·A).
+        gemm_symmetric(cx, view, view.t(), a, Epilogue::Set, scratch);
+        // c1·X + (c2·A + c3·A²)·X = B·X with B = c3·(A² + (c2/c3)·A) + c1·I, also symmetric.
         b.copy_from_slice(a);
         let square = Matrix::row_major(a, m, m);
-        gemm(cx, square, square, b, Epilogue::Accumulate { beta: (c2 / c3) as f32 }, scratch);
-        // X <- c1·X + c3·B'·X: scale B' on the way, then add onto a scaled copy of X.
-        let (pb, px, pn) = (b.as_mut_ptr(), x.as_ptr(), next.as_mut_ptr());
-        // SAFETY: b holds m·m values, x and next m·n each; the first call works in place.
-        unsafe {
-            elementwise::scale(cx, m * m, pb, c3 as f32, pb);
-            elementwise::scale(cx, m * n, px, c1 as f32, pn);
-        }
-        let (b, view) = (Matrix::row_major(b, m, m), Matrix::row_major(x, m, n));
-        gemm(cx, b, view, next, Epilogue::Accumulate { beta: 1.0 }, scratch);
+        let epilogue = Epilogue::Accumulate { beta: (c2 / c3) as f32 };
+        gemm_symmetric(cx, square, square, b, epilogue, scratch);
+        let pb = b.as_mut_ptr();
+        // SAFETY: b holds m·m values; the kernel works in place.
+        unsafe { elementwise::scale(cx, m * m, pb, c3 as f32, pb) };
+        b.iter_mut().step_by(m + 1).for_each(|diagonal| *diagonal += c1 as f32);
+        gemm(
+            cx,
+            Matrix::row_major(b, m, m),
+            Matrix::row_major(x, m, n),
+            next,
+            Epilogue::Set,
+            scratch,
+        );
         std::mem::swap(&mut x, &mut next);
     }
     x
@@ -161,9 +165,8 @@ pub(crate) fn normalize(
     let (means, partial) = scratch.split_at_mut(rows.max(cols));
     let before = reduce::dot(cx, x, x, partial);
     if by_row {
-        for (mean, row) in means.iter_mut().zip(x.chunks_exact(cols)) {
-            *mean = row.iter().map(|v| v * v).sum::<f32>() / cols as f32;
-        }
+        reduce::row_squares(cx, x, cols, means);
+        means.iter_mut().for_each(|mean| *mean /= cols as f32);
     } else {
         reduce::column_squares(cx, x, cols, means);
         means.iter_mut().for_each(|mean| *mean /= rows as f32);

@@ -72,8 +72,20 @@ pub(crate) fn sum(cx: &Context, x: &[f32], scratch: &mut [f32]) -> f32 {
     total(scratch)
 }
 
-/// `sum(x²)` of a strided or whole matrix row range is `dot(x, x)`; this one sums the squares of each column of a
-/// row-major matrix: `out[c] = sum_r x[r, c]²`.
+/// `out[r] = sum_c x[r, c]²` of a row-major matrix.
+pub(crate) fn row_squares(cx: &Context, x: &[f32], cols: usize, out: &mut [f32]) {
+    let rows = out.len();
+    let shared = SharedSlice::new(out);
+    crate::parallel::rows(cx, rows, cols, &|first, count| {
+        // SAFETY: groups of rows are disjoint.
+        let out = unsafe { shared.range(first, count) };
+        for (sum, row) in out.iter_mut().zip(x[first * cols..].chunks_exact(cols)) {
+            *sum = dot_chunk(cx.isa, row, row);
+        }
+    });
+}
+
+/// `out[c] = sum_r x[r, c]²` of a row-major matrix.
 pub(crate) fn column_squares(cx: &Context, x: &[f32], cols: usize, out: &mut [f32]) {
     const GROUP: usize = 64;
     let shared = Raw::new(out.as_mut_ptr());
@@ -112,6 +124,19 @@ mod tests {
                 let want: f64 = x.iter().map(|&a| f64::from(a)).sum();
                 assert!((f64::from(total) - want).abs() <= 1e-5 * (n as f64).max(1.0));
             }
+        }
+    }
+
+    #[test]
+    fn row_squares_agree_with_the_definition() {
+        let cx = Context::new(Isa::detect(), 2);
+        let (rows, cols) = (131, 37);
+        let x: Vec<f32> = (0..rows * cols).map(|i| (i % 17) as f32 - 8.0).collect();
+        let mut out = vec![f32::NAN; rows];
+        row_squares(&cx, &x, cols, &mut out);
+        for (got, row) in out.iter().zip(x.chunks(cols)) {
+            let want: f32 = row.iter().map(|v| v * v).sum();
+            assert!((got - want).abs() < 1e-3);
         }
     }
 

@@ -7,7 +7,7 @@
 
 use super::matrix::Matrix;
 use super::pack;
-use super::tile::{Start, Tile, TileArgs};
+use super::tile::{LINE, Start, Tile, TileArgs};
 use super::{Epilogue, Output};
 use crate::pool::SharedSlice;
 use crate::{Context, simd_fn};
@@ -22,8 +22,6 @@ const B_BLOCK: usize = 1536 * KC;
 const PANELS_PER_TASK: usize = 16;
 /// Products of fewer multiply-adds than this are not worth waking other threads for.
 const PARALLEL_FROM: usize = 1 << 18;
-/// f32 values in a cache line; panels start on one.
-const LINE: usize = 16;
 
 /// How a product is cut up.
 pub(super) struct Plan {

@@ -2,6 +2,9 @@
 
 use crate::simd::Simd;
 
+/// f32 values in a cache line.
+pub(super) const LINE: usize = 16;
+
 /// What a vector set needs besides arithmetic: the shape of its tile, and a transpose for packing.
 pub(crate) trait Tile: Simd {
     /// Rows of C in a tile.
@@ -83,8 +86,11 @@ pub(crate) struct TileArgs {
 pub(crate) unsafe fn compute<S: Tile, const R: usize, const NV: usize>(s: S, t: &TileArgs) {
     // C is needed only when the sums are complete; asked for now, it has arrived by then.
     for i in 0..t.rows {
-        s.prefetch(t.c.wrapping_add(i * t.ldc));
-        s.prefetch(t.c.wrapping_add(i * t.ldc + t.cols - 1));
+        let row = t.c.wrapping_add(i * t.ldc);
+        for col in (0..t.cols).step_by(LINE) {
+            s.prefetch(row.wrapping_add(col));
+        }
+        s.prefetch(row.wrapping_add(t.cols - 1));
     }
     // SAFETY: the caller's.
     let acc = unsafe { sum_products::<S, R, NV>(s, t) };
