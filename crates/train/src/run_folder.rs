@@ -147,7 +147,7 @@ pub fn load_model(
 /// # Errors
 /// When it cannot be read.
 pub fn load_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, TrainError> {
-    Ok(Tokenizer::load(&checkpoint.path(TOKENIZER_FOLDER))?)
+    Ok(Tokenizer::load(checkpoint.path(TOKENIZER_FOLDER))?)
 }
 
 /// Names, types and extents of the optimizer's state.

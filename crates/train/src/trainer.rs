@@ -169,7 +169,8 @@ impl Trainer {
             loss = Some(report.loss);
             observer.event(Event::Step(&report));
             let done = self.state.step;
-            let due = |every: u64| every > 0 && done.is_multiple_of(every) && !self.state.is_finished();
+            let due =
+                |every: u64| every > 0 && done.is_multiple_of(every) && !self.state.is_finished();
             let (save, evaluate, sample) =
                 (due(settings.save_every), due(settings.eval_every), due(settings.sample_every));
             if save {
