@@ -13,13 +13,14 @@ use crate::pool::SharedSlice;
 use crate::{Context, simd_fn};
 use std::ops::Range;
 
-/// Longest block of k: a panel of A takes 12 KB of a first-level cache with AVX-512.
-const KC: usize = 384;
+/// Longest block of k. Each block but the first reads what the one before it has written to C; a panel of A, 24 KB with
+/// AVX-512, still stays in a first-level cache.
+const KC: usize = 768;
 /// Values in a packed block of B, of which there are two: 2.4 MB of a shared third-level cache.
-const B_BLOCK: usize = 1536 * KC;
-/// Panels of A that a task packs at once: 0.2 MB of a second-level cache of 1 MB with AVX-512. Each panel of B that comes
-/// from the third level is used that many times.
-const PANELS_PER_TASK: usize = 16;
+const B_BLOCK: usize = 768 * 768;
+/// Values of A that a task packs at once: 0.3 MB of a second-level cache of 1 MB. Each panel of B that comes from the
+/// third level meets all of them.
+const A_BLOCK: usize = 96 * 768;
 /// Products of fewer multiply-adds than this are not worth waking other threads for.
 const PARALLEL_FROM: usize = 1 << 18;
 
@@ -42,7 +43,7 @@ impl Plan {
         let (mr, nr) = tile_shape(cx.isa);
         let kc = split_evenly(k, KC, 8);
         let nc = split_evenly(n, (B_BLOCK / kc.max(64)).max(nr), nr);
-        let mc = (PANELS_PER_TASK * mr).min(m.next_multiple_of(mr));
+        let mc = max_rows(kc, mr).min(m.next_multiple_of(mr));
         let work = m.saturating_mul(n).saturating_mul(k);
         let parallel = cx.pool.threads() > 1 && work >= PARALLEL_FROM;
         Plan { mr, nr, kc, nc, mc, parallel, threads: cx.pool.threads() }
@@ -71,8 +72,14 @@ pub(super) fn scratch_len(cx: &Context, m: usize, n: usize, k: usize) -> usize {
     let whole = (k.next_multiple_of(8) + 16).saturating_mul(n.next_multiple_of(nr) + 2 * nr);
     let packed_b = whole.min(2 * (B_BLOCK + KC * nr)).next_multiple_of(2 * LINE);
     let packed_a =
-        (depth * m.next_multiple_of(mr).min(PANELS_PER_TASK * mr)).next_multiple_of(LINE);
+        (depth * m.next_multiple_of(mr)).min(A_BLOCK.max(KC * mr)).next_multiple_of(LINE);
     LINE + packed_b + cx.pool.threads() * packed_a
+}
+
+/// Rows of A in a task, whole panels.
+fn max_rows(kc: usize, mr: usize) -> usize {
+    // Short products would make a single task of all rows.
+    (A_BLOCK / kc.max(256) / mr).max(1) * mr
 }
 
 /// The length of equal parts of `total`, none over `limit`, that are multiples of `unit`.
