@@ -1,4 +1,4 @@
-//! Kernels that move values without computing.
+//! Kernels that move values between positions and columns.
 
 use crate::Context;
 use crate::parallel::rows as row_groups;
@@ -73,6 +73,32 @@ pub(crate) fn shift_time(
                 (None, true) => {}
                 (None, false) => to.fill(0.0),
             }
+        }
+    });
+}
+
+/// `out[t] = (1/order)·Σ_{j<order} x[t-j]` (or `x[t+j]`) of `[B, T, C]`; missing positions count as 0.
+pub(crate) fn causal_mean(
+    cx: &Context,
+    x: &[f32],
+    (batch, tokens, width): (usize, usize, usize),
+    (order, transposed): (usize, bool),
+    out: &mut [f32],
+) {
+    let out = SharedSlice::new(out);
+    let factor = 1.0 / order as f32;
+    row_groups(cx, batch * tokens, width, &|first, count| {
+        // SAFETY: groups of rows are disjoint.
+        let part = unsafe { out.range(first * width, count * width) };
+        for (row, to) in (first..).zip(part.chunks_exact_mut(width.max(1))) {
+            let t = row % tokens;
+            let there = if transposed { tokens - t } else { t + 1 };
+            to.fill(0.0);
+            for j in 0..order.min(there) {
+                let from = if transposed { row + j } else { row - j };
+                to.iter_mut().zip(&x[from * width..][..width]).for_each(|(to, from)| *to += from);
+            }
+            to.iter_mut().for_each(|to| *to *= factor);
         }
     });
 }

@@ -127,6 +127,11 @@ pub(super) unsafe fn execute(
                     out.f32_mut(),
                 );
             }
+            Op::CausalMean(mean) => {
+                let [b, t, c, _] = out.dims();
+                let what = (mean.order, mean.transposed);
+                movement::causal_mean(cx, i[0].f32(), (b, t, c), what, out.f32_mut());
+            }
             Op::ShiftTimeCached(_) => {
                 let [b, t, c, _] = out.dims();
                 let previous = Some(i[1].f32());

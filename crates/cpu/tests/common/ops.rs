@@ -20,7 +20,7 @@ macro_rules! op_lists {
 op_lists! {
     /// Ops with a derivative, ops that are one, and leaves: gradient checks must meet all of them.
     GRADIENT_CHECKED: [
-        InputValue, Constant, Reshape, SliceLast, PadLast, ShiftTime, Expand,
+        InputValue, Constant, Reshape, SliceLast, PadLast, ShiftTime, CausalMean, Expand,
         Add, Sub, Mul, Scale, ScaleByScalar, DotAt, Sum, Blend, BlendGrad,
         Sigmoid, SigmoidGrad, Tanh, TanhGrad, ReluSquared, ReluSquaredGrad, SwiGlu, SwiGluGrad,
         GatedAdd, GatedAddGrad, Linear, LinearGradInput, LinearGradWeight, Embed, EmbedGrad,

@@ -116,6 +116,8 @@ fn structure(d: &mut Draw) -> Vec<Case> {
             |g, a| Ok(g.push(PadLast { start: 3, width: 11 }, &[a[0]])?[0]),
         ),
         Case::new("shift_time", x(d), |g, a| g.shift_time(a[0])),
+        Case::new("causal_mean", x(d), |g, a| g.causal_mean(a[0], 3)),
+        Case::new("causal_mean longer than the rows", x(d), |g, a| g.causal_mean(a[0], 9)),
         Case::new(
             "shift_time back",
             x(d),

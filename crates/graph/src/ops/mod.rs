@@ -6,6 +6,7 @@
 
 mod attention;
 mod cache;
+mod causal_mean;
 mod elementwise;
 mod embed;
 mod gate;
@@ -18,6 +19,7 @@ mod structure;
 
 pub use attention::{Attention, AttentionGrad};
 pub use cache::{AttentionCached, CacheWrite, SelectTime, ShiftTimeCached};
+pub use causal_mean::CausalMean;
 pub use elementwise::{
     Accumulate, Add, Blend, BlendGrad, DotAt, Mul, ReluSquared, ReluSquaredGrad, Scale,
     ScaleByScalar, Sigmoid, SigmoidGrad, Sub, Sum, SwiGlu, SwiGluGrad, Tanh, TanhGrad,
@@ -108,7 +110,7 @@ ops! {
     // Elementwise and sums.
     Add, Sub, Mul, Scale, ScaleByScalar, DotAt, Sum, Accumulate, Blend, BlendGrad,
     Sigmoid, SigmoidGrad, Tanh, TanhGrad, ReluSquared, ReluSquaredGrad, SwiGlu, SwiGluGrad,
-    GatedAdd, GatedAddGrad,
+    GatedAdd, GatedAddGrad, CausalMean,
     // Products.
     Linear, LinearGradInput, LinearGradWeight,
     // The rest of a transformer.
