@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kiln_tokenizer::Tokenizer;
-use kiln_train::checkpoint::{Checkpoint, load};
+use kiln_train::checkpoint::{CONFIG_FILE, Checkpoint, Damaged, load};
 use kiln_train::config::RunConfig;
 use kiln_train::run_folder;
 
@@ -19,15 +19,22 @@ pub struct Opened {
 /// Opens `RUN` (its newest checkpoint that is not damaged) or `RUN/step-N`; what is odd about it is told.
 pub fn open(path: &Path, console: &Console) -> anyhow::Result<Opened> {
     let loaded = load(path)?;
-    for damaged in &loaded.damaged {
-        console.warn(format_args!("{}: {}", damaged.path.display(), damaged.error));
-    }
     let checkpoint = loaded.checkpoint;
     let (config, unknown) = run_folder::read_config(&checkpoint)?;
-    for key in unknown {
-        console.warn(format_args!("unknown configuration key {key} in {}", checkpoint.dir().display()));
-    }
-    config.model.validate()?;
+    tell(&checkpoint, &loaded.damaged, &unknown, console);
+    let unfit = |e| anyhow::anyhow!("{}: {e}", checkpoint.path(CONFIG_FILE).display());
+    config.model.validate().map_err(unfit)?;
     let tokenizer = run_folder::load_tokenizer(&checkpoint)?;
     Ok(Opened { checkpoint, config, tokenizer })
+}
+
+/// Tells what is odd about a checkpoint: newer ones that are damaged, and options that this version does not know.
+pub fn tell(checkpoint: &Checkpoint, damaged: &[Damaged], unknown_keys: &[String], console: &Console) {
+    let used = checkpoint.dir().display();
+    for damaged in damaged {
+        console.warn(format_args!("{}; {used} is used instead", damaged.error));
+    }
+    for key in unknown_keys {
+        console.warn(format_args!("{}: unknown key {key}", checkpoint.path(CONFIG_FILE).display()));
+    }
 }

@@ -4,10 +4,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use kiln_corpus::{CorpusError, EXTENSIONS};
-use kiln_data::DataError;
-use kiln_tokenizer::{Error as TokenizerError, TOKENIZER_FILE};
+use kiln_corpus::CorpusError;
 
+use crate::hint;
 use crate::interrupt::{self, Interrupted};
 
 /// A failure of this crate that comes with advice.
@@ -80,61 +79,15 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(advised) = cause.downcast_ref::<Advised>() {
             return Some(advised.hint.clone());
         }
-        let corpus = cause.downcast_ref().and_then(corpus_hint);
-        let tokenizer = || cause.downcast_ref().and_then(tokenizer_hint);
-        let data = || cause.downcast_ref().and_then(data_hint);
-        corpus.or_else(tokenizer).or_else(data)
+        hint::of(cause)
     })
-}
-
-fn corpus_hint(error: &CorpusError) -> Option<String> {
-    match error {
-        CorpusError::OutputFinished { .. } => Some("--overwrite replaces it".to_owned()),
-        CorpusError::NoSourceFiles { .. } => Some(format!(
-            "source files end in .{}; some folder names are skipped, see `kiln corpus files --help`",
-            EXTENSIONS.join(" .")
-        )),
-        CorpusError::SourceNotFolder { .. } => {
-            Some("give the folder that holds the file".to_owned())
-        }
-        CorpusError::SourcesOverlap { .. } => Some("leave out one of them".to_owned()),
-        _ => None,
-    }
-}
-
-fn tokenizer_hint(error: &TokenizerError) -> Option<String> {
-    match error {
-        TokenizerError::VocabTooLarge { available, .. } => {
-            Some(format!("--vocab-size {available} or less works; more data allows more"))
-        }
-        TokenizerError::VocabTooSmall { minimum, .. } => {
-            Some(format!("--vocab-size {minimum} is the least; 4096 to 65536 is usual"))
-        }
-        TokenizerError::Io { path, source }
-            if source.kind() == io::ErrorKind::NotFound && path.ends_with(TOKENIZER_FILE) =>
-        {
-            Some("`kiln tokenizer train --data PATH --out DIR` makes a tokenizer".to_owned())
-        }
-        _ => None,
-    }
-}
-
-fn data_hint(error: &DataError) -> Option<String> {
-    match error {
-        DataError::NoFiles { .. } | DataError::UnknownFormat { .. } => {
-            Some("`kiln corpus files SRC --out DIR` makes documents of source files".to_owned())
-        }
-        DataError::BadLine(_) => {
-            Some("without --strict such lines are counted and skipped".to_owned())
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use anyhow::Context;
+    use kiln_tokenizer::Error as TokenizerError;
 
     fn not_found() -> io::Error {
         io::Error::new(io::ErrorKind::NotFound, "gone")

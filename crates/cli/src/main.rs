@@ -7,6 +7,7 @@ mod checkpoint;
 mod commands;
 mod documents;
 mod error;
+mod hint;
 mod interrupt;
 mod machine;
 mod output;

@@ -8,6 +8,7 @@ use kiln_optim::{MuonMethod, Settings};
 use kiln_train::config::{Horizon, RunConfig, TrainSettings};
 use serde::Deserialize;
 
+use crate::args::parse_share;
 use crate::error::Advised;
 
 /// Element type of products.
@@ -48,7 +49,7 @@ options! {
     #[arg(long, value_name = "NAME", help_heading = "Data")]
     field: String,
     /// Share of the documents held out, where the data are one file [default: 0.05]
-    #[arg(long, value_name = "X", help_heading = "Data")]
+    #[arg(long, value_name = "X", value_parser = parse_share, help_heading = "Data")]
     validation_share: f64,
     /// Fail at the first line that is no document
     #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Data")]
@@ -177,9 +178,11 @@ impl RunOptions {
             .map_err(|e| anyhow::Error::new(e).context(format!("cannot read {}", path.display())))?;
         toml::from_str(&text).map_err(|e| {
             let line = e.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+            // The list of all keys is what --help shows, with a word on each.
+            let what = e.message().split(", expected one of").next().unwrap_or_default();
             Advised::new(
-                format!("{}:{line}: {}", path.display(), e.message()),
-                "keys are the flags of `kiln train` with _ in place of -, such as total_batch_size = 16384",
+                format!("{}:{line}: {what}", path.display()),
+                "keys are the flags of `kiln train --help` with _ in place of -, such as total_batch_size = 16384",
             )
             .into()
         })
@@ -255,7 +258,7 @@ impl RunOptions {
         set(&mut train.strict, self.strict);
         set(&mut train.tokenizer, self.tokenizer.clone());
         set(&mut train.device_batch_size, self.device_batch_size);
-        let micro = train.device_batch_size * train.seq_len;
+        let micro = train.device_batch_size.saturating_mul(train.seq_len);
         train.total_batch_size = self.total_batch_size.unwrap_or(train.total_batch_size.max(micro));
         train.horizon = self.horizon();
         set(&mut train.eval_every, self.eval_every);
@@ -269,6 +272,7 @@ impl RunOptions {
         positive("--minutes", self.minutes)?;
         positive("--target-flops", self.target_flops)?;
         positive("--target-param-data-ratio", self.target_param_data_ratio)?;
+        positive("--head-dim", self.head_dim.map(|n| n as f64))?;
         positive("--num-iterations", self.num_iterations.map(|n| n as f64))?;
         Ok(run)
     }

@@ -37,7 +37,7 @@ impl Generator {
     /// Prepares graphs and caches for `rows` rows of at most `capacity` tokens, prompt included.
     ///
     /// # Errors
-    /// When memory is short.
+    /// When memory is short, or the executor holds caches of other sizes.
     pub fn new(
         executor: &mut dyn Executor,
         config: &ModelConfig,

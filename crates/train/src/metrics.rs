@@ -200,6 +200,28 @@ fn drop_from(path: &Path, next_step: u64) -> io::Result<usize> {
     Ok(dropped)
 }
 
+/// Bits per byte of the evaluation after so many steps, if a run's metrics have one.
+///
+/// # Errors
+///
+/// [`MetricsError`] if the file cannot be read.
+pub fn evaluation_at(run: &Path, step: u64) -> Result<Option<f64>, MetricsError> {
+    #[derive(Deserialize)]
+    struct Line {
+        step: u64,
+        val_bpb: f64,
+    }
+    let path = run.join(METRICS_FILE);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(MetricsError { path, source }),
+    };
+    let lines = text.split(|byte| *byte == b'\n').rev();
+    let mut evaluations = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+    Ok(evaluations.find(|line| line.step == step).map(|line| line.val_bpb))
+}
+
 fn step_of(line: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
     struct Line {

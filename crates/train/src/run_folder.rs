@@ -56,12 +56,7 @@ pub fn find(run: &Path, resume: Resume) -> Result<Option<Resumed>, TrainError> {
         Resume::Never | Resume::Auto if checkpoints.is_empty() => return Ok(None),
         Resume::Never => return Err(TrainError::Occupied { path: run.to_owned() }),
         Resume::Auto => checkpoint::load(run)?,
-        Resume::Step(step) => {
-            let loaded = checkpoint::load(&checkpoint::find(run, Which::Step(step))?)?;
-            // From here on later checkpoints are of another course.
-            checkpoint::set_latest(run, step)?;
-            loaded
-        }
+        Resume::Step(step) => checkpoint::load(&checkpoint::find(run, Which::Step(step))?)?,
     };
     open(loaded.checkpoint, loaded.damaged).map(Some)
 }
@@ -212,6 +207,27 @@ pub(crate) fn write_steps(run: &Path, steps: &Steps) -> Result<(), TrainError> {
     let path = run.join(STEPS_FILE);
     let json = serde_json::to_vec(steps).expect("numbers have a JSON form");
     crate::durable::write_atomically(&path, &json).map_err(|source| TrainError::Io { path, source })
+}
+
+/// Makes a checkpoint the one to resume from: from here on later ones are of another course.
+pub(crate) fn make_latest(run: &Path, from: &Checkpoint) -> Result<(), TrainError> {
+    match from.step() {
+        Some(step) if checkpoint::latest(run).ok().flatten() != Some(step) => {
+            Ok(checkpoint::set_latest(run, step)?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Forgets the number of steps that an earlier run in this folder found: a new one finds its own.
+pub(crate) fn remove_steps(run: &Path) -> Result<(), TrainError> {
+    let path = run.join(STEPS_FILE);
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(TrainError::Io { path, source })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn read_steps(path: &Path) -> Result<Option<Steps>, TrainError> {

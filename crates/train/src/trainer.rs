@@ -61,6 +61,8 @@ pub struct Trainer {
     evaluator: Option<Evaluator>,
     generator: Option<Generator>,
     accumulation: usize,
+    /// Whether an evaluation was due at the step from which the run goes on: its line is not in the metrics any more.
+    owes_evaluation: bool,
     metrics: Metrics,
     flops_per_token: f64,
     /// Time and number of the steps of this sitting, the first few left out.
@@ -123,14 +125,17 @@ impl Trainer {
             Some(at) => {
                 compare(&at, config)?;
                 at.load_into(executor.as_mut())?;
+                run_folder::make_latest(&setup.out, &at.checkpoint)?;
                 at.state
             }
             None => {
                 initialize(executor.as_mut(), config)?;
+                run_folder::remove_steps(&setup.out)?;
                 fresh_state(config, &loader)?
             }
         };
         let metrics = Metrics::open(&setup.out, state.step)?;
+        let owes_evaluation = is_due(train.eval_every, &state);
         let flops_per_token = model.flops_per_token(train.seq_len) as f64;
         Ok(Trainer {
             executor,
@@ -141,6 +146,7 @@ impl Trainer {
             evaluator: None,
             generator: None,
             accumulation,
+            owes_evaluation,
             metrics,
             flops_per_token,
             pace: Pace::default(),
@@ -161,6 +167,9 @@ impl Trainer {
             observer.event(Event::Warning(warning.clone()));
         }
         observer.event(Event::Started { step: self.state.step, total: self.total() });
+        if std::mem::take(&mut self.owes_evaluation) && !stop.load(Ordering::Relaxed) {
+            self.evaluate(observer)?;
+        }
         let mut loss = None;
         let mut saved = None;
         let settings = self.setup.config.train.clone();
@@ -168,14 +177,12 @@ impl Trainer {
             let report = self.step()?;
             loss = Some(report.loss);
             observer.event(Event::Step(&report));
-            let done = self.state.step;
-            let due =
-                |every: u64| every > 0 && done.is_multiple_of(every) && !self.state.is_finished();
+            let due = |every| is_due(every, &self.state);
             let (save, evaluate, sample) =
                 (due(settings.save_every), due(settings.eval_every), due(settings.sample_every));
             if save {
                 self.save(observer)?;
-                saved = Some(done);
+                saved = Some(self.state.step);
             }
             if evaluate {
                 self.evaluate(observer)?;
@@ -330,6 +337,11 @@ impl Trainer {
 /// Number of steps by which a run bounded by time goes before it knows its own: the first few steps are far from where
 /// the schedules bend.
 const UNKNOWN_TOTAL: u64 = 1000;
+
+/// Whether something done every so many steps is due after the steps made so far; after the last one all is done anyway.
+fn is_due(every: u64, state: &RunState) -> bool {
+    every > 0 && state.step > 0 && state.step.is_multiple_of(every) && !state.is_finished()
+}
 
 /// Checks that a checkpoint is of this run: its model, its optimizer, its batches.
 fn compare(at: &Resumed, config: &RunConfig) -> Result<(), TrainError> {

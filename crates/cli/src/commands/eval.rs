@@ -8,7 +8,7 @@ use kiln_train::evaluate::{Evaluation, Evaluator};
 use kiln_train::run_folder;
 use serde::Serialize;
 
-use crate::args::{Globals, TableFormat};
+use crate::args::{Globals, TableFormat, parse_share};
 use crate::checkpoint;
 use crate::machine;
 use crate::output::{Console, Table, count};
@@ -36,10 +36,11 @@ pub struct BpbArgs {
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
     /// Most tokens to predict
-    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true,
+        value_parser = clap::value_parser!(u64).range(1..))]
     max_tokens: u64,
     /// Share held out, where the data are one file [default: that of the run]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = parse_share)]
     validation_share: Option<f64>,
     /// Rows per batch [default: that of the run]
     #[arg(long, value_name = "B")]

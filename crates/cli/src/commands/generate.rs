@@ -38,16 +38,16 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
     /// Most tokens to make
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    max_tokens: usize,
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(..=1 << 24))]
+    max_tokens: u32,
     /// Divides the logits; 0 takes the likeliest token each time
-    #[arg(long, value_name = "X", default_value_t = 0.8)]
+    #[arg(long, value_name = "X", default_value_t = 0.8, allow_negative_numbers = true)]
     temperature: f32,
     /// Choose among the K likeliest tokens; 0: all
     #[arg(long, value_name = "K", default_value_t = 50)]
     top_k: usize,
     /// Choose among the likeliest tokens that make up this probability
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
     top_p: f32,
     /// Seed of the choices
     #[arg(long, value_name = "S", default_value_t = 0)]
@@ -74,7 +74,8 @@ pub fn run(args: &GenerateArgs, globals: &Globals, console: &Console) -> anyhow:
     let (mut executor, _) = machine::executor(globals)?;
     run_folder::load_model(&opened.checkpoint, &opened.config, &mut executor)?;
     let ids = prompt_ids(&opened.tokenizer, &prompt);
-    let capacity = ids.len() + args.max_tokens;
+    let max_tokens = args.max_tokens as usize;
+    let capacity = ids.len() + max_tokens;
     let trained = opened.config.model.sequence_len;
     if capacity > trained {
         console.note(format_args!(
@@ -85,7 +86,7 @@ pub fn run(args: &GenerateArgs, globals: &Globals, console: &Console) -> anyhow:
     let mut generator = Generator::new(&mut executor, &opened.config.model, rows, capacity)?;
     let mut writer = Writer::new(&opened, rows, args.echo.then_some(prompt.as_str()))?;
     let mut failed = None;
-    generator.generate(&mut executor, &ids, args.max_tokens, sampling, |row, id| {
+    generator.generate(&mut executor, &ids, max_tokens, sampling, |row, id| {
         match writer.token(row, id) {
             Ok(flow) => flow,
             Err(error) => {

@@ -13,6 +13,7 @@ use kiln_tokenizer::{Error as TokenizerError, Kind, TOKENIZER_FILE, Tokenizer};
 use kiln_train::checkpoint;
 use kiln_train::run_folder::Resume;
 use kiln_train::generate::Generator;
+use kiln_train::metrics;
 use kiln_train::run_folder;
 use kiln_train::sample_text::complete;
 use kiln_train::sampler::Sampling;
@@ -81,7 +82,7 @@ impl Places {
 /// Runs the whole path.
 pub fn run(args: &QuickstartArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     let places = Places::new(&args.out);
-    same_corpus(args)?;
+    same_corpus(args, &places)?;
     documents(args, &places, console)?;
     let source = Source::open(&places.documents, &SourceOptions::default())?;
     let tokenizer = Arc::new(tokenizer(&source, &places, console)?);
@@ -94,7 +95,7 @@ pub fn run(args: &QuickstartArgs, globals: &Globals, console: &Console) -> anyho
 }
 
 /// Refuses to mix another corpus into what the folder holds.
-fn same_corpus(args: &QuickstartArgs) -> anyhow::Result<()> {
+fn same_corpus(args: &QuickstartArgs, places: &Places) -> anyhow::Result<()> {
     let file = args.out.join("corpus.txt");
     let wanted = match &args.corpus {
         Some(corpus) => fs::canonicalize(corpus)
@@ -105,12 +106,12 @@ fn same_corpus(args: &QuickstartArgs) -> anyhow::Result<()> {
     };
     match fs::read_to_string(&file) {
         Ok(found) if found.trim_end() == wanted => Ok(()),
-        Ok(found) => Err(Advised::new(
+        Ok(found) if places.documents.join("_COMPLETE").exists() => Err(Advised::new(
             format!("{} was made from {}, not from {wanted}", args.out.display(), found.trim_end()),
             "give another folder with --out",
         )
         .into()),
-        Err(_) => {
+        _ => {
             fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
             fs::write(&file, wanted + "\n").with_context(|| format!("cannot write {}", file.display()))
         }
@@ -212,13 +213,16 @@ fn train_model(
     console: &Console,
 ) -> anyhow::Result<Outcome> {
     let resumed = train::find(&places.run, Resume::Auto, console)?;
-    if let Some(done) = resumed.as_ref().filter(|r| r.state.is_finished()) {
+    if let Some(done) = resumed.as_ref().filter(|r| r.state.is_finished())
+        // Without, it was stopped between its last step and the evaluation, which is made up for below.
+        && let Some(bpb) = metrics::evaluation_at(&places.run, done.state.step)?
+    {
         console.note(format_args!(
             "3/4 model: this run is finished ({} steps); remove {} or give another --out to train anew",
             count(done.state.step),
             args.out.display()
         ));
-        return Ok(done.state.outcome());
+        return Ok(Outcome { bits_per_byte: Some(bpb), ..done.state.outcome() });
     }
     // A run that goes on keeps what it began with, whatever this machine or these flags would choose now.
     let config = match &resumed {

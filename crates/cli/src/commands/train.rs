@@ -13,10 +13,11 @@ use kiln_train::run_folder::{self, Resume, Resumed};
 use kiln_train::trainer::{Outcome, Setup, Trainer};
 
 use crate::args::Globals;
+use crate::checkpoint;
 use crate::error::Advised;
 use crate::interrupt::{self, Interrupted};
 use crate::machine;
-use crate::output::{Console, count};
+use crate::output::{Console, count, printable};
 use crate::progress::TrainingProgress;
 use crate::run_options::RunOptions;
 
@@ -83,13 +84,11 @@ pub fn open_source(config: &RunConfig, console: &Console) -> anyhow::Result<Arc<
     };
     let source = Source::open(&train.data, &options)?;
     let report = source.report();
-    for problem in &report.problems {
-        console.warn(problem);
+    // Of one alone the warning below says all.
+    if report.problem_count > 1 {
+        report.problems.iter().for_each(|problem| console.warn(printable(&problem.to_string())));
     }
-    if report.problem_count > 0 {
-        console.warn(format_args!("{} lines that are no documents were skipped", count(report.problem_count)));
-    }
-    report.warnings.iter().for_each(|warning| console.warn(warning));
+    report.warnings.iter().for_each(|warning| console.warn(printable(warning)));
     Ok(Arc::new(source))
 }
 
@@ -97,13 +96,10 @@ pub fn open_source(config: &RunConfig, console: &Console) -> anyhow::Result<Arc<
 pub fn find(out: &Path, resume: Resume, console: &Console) -> anyhow::Result<Option<Resumed>> {
     let resumed = run_folder::find(out, resume)?;
     if let Some(resumed) = &resumed {
-        for damaged in &resumed.damaged {
-            console.warn(format_args!("{}: {}", damaged.path.display(), damaged.error));
+        checkpoint::tell(&resumed.checkpoint, &resumed.damaged, &resumed.unknown_keys, console);
+        if !resumed.state.is_finished() {
+            console.note(format_args!("resuming from {}", resumed.checkpoint.dir().display()));
         }
-        for key in &resumed.unknown_keys {
-            console.warn(format_args!("unknown configuration key {key} in {}", resumed.checkpoint.dir().display()));
-        }
-        console.note(format_args!("resuming from {}", resumed.checkpoint.dir().display()));
     }
     Ok(resumed)
 }
@@ -119,11 +115,14 @@ pub fn train(
     console: &Console,
 ) -> anyhow::Result<Outcome> {
     let (executor, peak_flops) = machine::executor(globals)?;
+    let finished = resumed.as_ref().is_some_and(|resumed| resumed.state.is_finished());
     let setup = Setup { config, source, tokenizer, out: out.to_owned(), peak_flops };
     let mut trainer = Trainer::new(setup, Box::new(executor), resumed)?;
     let graceful = interrupt::claim();
     let mut progress = TrainingProgress::new(console);
-    if let Some(uptime) = process::uptime() {
+    if finished {
+        console.note("this run is finished: no step is left");
+    } else if let Some(uptime) = process::uptime() {
         console.note(format_args!("first step begins {:.2} s after the start", uptime.as_secs_f64()));
     }
     let stop: &AtomicBool = graceful.flag();

@@ -109,7 +109,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// All checkpoints of a run are damaged.
-    #[error("no checkpoint of {} can be used{}", run.display(), listed(damaged))]
+    #[error("no checkpoint of {} can be used: {}", run.display(), listed(damaged))]
     NoneValid {
         /// The run folder.
         run: PathBuf,
@@ -150,5 +150,5 @@ fn commas(steps: &[u64]) -> String {
 }
 
 fn listed(damaged: &[Damaged]) -> String {
-    damaged.iter().map(|one| format!("\n  {}", one.error)).collect()
+    damaged.iter().map(|one| one.error.to_string()).collect::<Vec<_>>().join("; ")
 }
