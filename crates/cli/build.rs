@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let root = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../../samples");
+    let root =
+        Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../../samples");
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
     collect(&root, &mut files)?;
     files.sort();
-    let mut code = String::from("/// The sample projects: path below `samples`, content.\nstatic SAMPLES: &[(&str, &[u8])] = &[\n");
+    let mut code = String::from(
+        "/// The sample projects: path below `samples`, content.\nstatic SAMPLES: &[(&str, &[u8])] = &[\n",
+    );
     for file in files {
-        let name = file.strip_prefix(&root).expect("below the root").to_string_lossy().replace('\\', "/");
+        let name =
+            file.strip_prefix(&root).expect("below the root").to_string_lossy().replace('\\', "/");
         let path = file.canonicalize()?;
         writeln!(code, "    ({name:?}, include_bytes!({:?})),", path.display().to_string())
             .expect("strings take writes");
@@ -29,7 +33,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         let extension = path.extension().and_then(|e| e.to_str());
         if path.is_dir() {
             collect(&path, files)?;
-        } else if matches!(extension, Some("cpp" | "h" | "hpp")) || path.ends_with("CMakeLists.txt") {
+        } else if matches!(extension, Some("cpp" | "h" | "hpp")) || path.ends_with("CMakeLists.txt")
+        {
             files.push(path);
         }
     }

@@ -29,7 +29,12 @@ pub fn open(path: &Path, console: &Console) -> anyhow::Result<Opened> {
 }
 
 /// Tells what is odd about a checkpoint: newer ones that are damaged, and options that this version does not know.
-pub fn tell(checkpoint: &Checkpoint, damaged: &[Damaged], unknown_keys: &[String], console: &Console) {
+pub fn tell(
+    checkpoint: &Checkpoint,
+    damaged: &[Damaged],
+    unknown_keys: &[String],
+    console: &Console,
+) {
     let used = checkpoint.dir().display();
     for damaged in damaged {
         console.warn(format_args!("{}; {used} is used instead", damaged.error));

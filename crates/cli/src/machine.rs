@@ -11,10 +11,9 @@ pub fn context(globals: &Globals) -> anyhow::Result<Context> {
 
 /// Threads to use.
 pub fn threads(globals: &Globals) -> usize {
-    globals.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, usize::from),
-        usize::from,
-    )
+    globals
+        .threads
+        .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 /// The CPU executor, and the floating-point operations per second that the machine was measured to do.

@@ -20,7 +20,11 @@ pub struct TrainingProgress<'a> {
 impl<'a> TrainingProgress<'a> {
     /// Progress on the console's terms.
     pub fn new(console: &'a Console) -> Self {
-        let target = if console.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target = if console.is_quiet() {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
         let style = ProgressStyle::with_template("{pos}/{len} [{wide_bar}] {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> ");
@@ -77,7 +81,9 @@ impl Observer for TrainingProgress<'_> {
             }
             Event::Step(report) => self.step(report),
             Event::Evaluated { step, bits_per_byte, tokens } => {
-                self.note(&format!("step {step}: {bits_per_byte:.4} bits per byte ({tokens} held-out tokens)"));
+                self.note(&format!(
+                    "step {step}: {bits_per_byte:.4} bits per byte ({tokens} held-out tokens)"
+                ));
             }
             Event::Saved { path, .. } => self.note(&format!("saved {}", path.display())),
             Event::Sampled { step, text } => {

@@ -174,8 +174,9 @@ options! {
 impl RunOptions {
     /// Reads a TOML file whose keys are the flags' names with `_` in place of `-`.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| anyhow::Error::new(e).context(format!("cannot read {}", path.display())))?;
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            anyhow::Error::new(e).context(format!("cannot read {}", path.display()))
+        })?;
         toml::from_str(&text).map_err(|e| {
             let line = e.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
             // The list of all keys is what --help shows, with a word on each.

@@ -143,7 +143,9 @@ fn rows_of_one_prompt_are_equal_when_greedy() {
 #[test]
 fn a_prompt_may_fill_the_room() {
     for config in configs() {
-        for (capacity, length) in [(1, 1), (2, 1), (15, 14), (16, 16), (20, 18), (70, 67), (260, 258)] {
+        for (capacity, length) in
+            [(1, 1), (2, 1), (15, 14), (16, 16), (20, 18), (70, 67), (260, 258)]
+        {
             let mut cpu = executor(&config);
             let mut generator = Generator::new(&mut cpu, &config, 1, capacity).unwrap();
             let prompt = tokens(length, 3);

@@ -136,7 +136,8 @@ impl Bench<'_> {
     fn step(&self, executor: &mut Cpu, step: usize) -> anyhow::Result<Sample> {
         let n = self.config.train.device_batch_size * self.config.train.seq_len;
         let vocab = self.config.model.vocab_size;
-        let ids: Vec<i32> = (0..n + 1).map(|i| ((i * 7919 + step * 104_729) % vocab) as i32).collect();
+        let ids: Vec<i32> =
+            (0..n + 1).map(|i| ((i * 7919 + step * 104_729) % vocab) as i32).collect();
         let feeds =
             [Feed::I32(&ids[..n]), Feed::I32(&ids[1..]), Feed::F32(&[0.0]), Feed::F32(&[1.0])];
         let before = self.product_rate(executor);
@@ -153,8 +154,10 @@ impl Bench<'_> {
 
     /// Rate of the products of an MLP, up and down, in GFLOP/s.
     fn product_rate(&self, executor: &Cpu) -> f64 {
-        let (n, c) =
-            (self.config.train.device_batch_size * self.config.train.seq_len, self.config.model.n_embd);
+        let (n, c) = (
+            self.config.train.device_batch_size * self.config.train.seq_len,
+            self.config.model.n_embd,
+        );
         let up = peak::gemm_rate(executor.context(), n, 4 * c, c);
         let down = peak::gemm_rate(executor.context(), n, c, 4 * c);
         2.0 / (1.0 / up + 1.0 / down)
@@ -181,7 +184,9 @@ impl Bench<'_> {
             step_share_of_product_rate: middle(&|s| rate(s) / s.product),
             optimizer_seconds: middle(&|s| s.optimizer_seconds),
             with_optimizer_tokens_per_second: middle(&with_optimizer),
-            with_optimizer_share_of_product_rate: middle(&|s| with_optimizer(s) * per_token / 1e9 / s.product),
+            with_optimizer_share_of_product_rate: middle(&|s| {
+                with_optimizer(s) * per_token / 1e9 / s.product
+            }),
             register_gflops: peak::register_rate(executor.context()),
             peak_rss_bytes: process::peak_rss_bytes(),
             variable_bytes,
@@ -215,20 +220,32 @@ fn print_report(r: &Report) -> anyhow::Result<()> {
     let mut table = Table::pairs();
     let (model, train) = (&r.config.model, &r.config.train);
     table.row(["machine", &format!("{}, {} threads", r.isa, r.threads)]);
-    table.row(["model", &format!(
-        "{}, {} layers, width {}, {} heads, T {}, vocabulary {}, micro-batch {}",
-        model.preset, model.n_layer, model.n_embd, model.n_head, train.seq_len,
-        count(model.vocab_size as u64), train.device_batch_size
-    )]);
+    table.row([
+        "model",
+        &format!(
+            "{}, {} layers, width {}, {} heads, T {}, vocabulary {}, micro-batch {}",
+            model.preset,
+            model.n_layer,
+            model.n_embd,
+            model.n_head,
+            train.seq_len,
+            count(model.vocab_size as u64),
+            train.device_batch_size
+        ),
+    ]);
     table.row(["operations", &format!("{:.1} MFLOP per token", r.mflop_per_token)]);
     table.row(["register rate", &format!("{:.0} GFLOP/s", r.register_gflops)]);
     table.row(["matrix products", &format!("{:.0} GFLOP/s", r.product_gflops)]);
-    table.row(["forward + backward", &format!(
-        "{:.0} GFLOP/s, {:.0} tokens/s", r.step_gflops, r.step_tokens_per_second
-    )]);
+    table.row([
+        "forward + backward",
+        &format!("{:.0} GFLOP/s, {:.0} tokens/s", r.step_gflops, r.step_tokens_per_second),
+    ]);
     table.row(["  share of products", &format!("{:.3}", r.step_share_of_product_rate)]);
     table.row(["optimizer step", &format!("{:.0} ms", 1e3 * r.optimizer_seconds)]);
-    table.row(["with the optimizer", &format!("{:.0} tokens/s", r.with_optimizer_tokens_per_second)]);
+    table.row([
+        "with the optimizer",
+        &format!("{:.0} tokens/s", r.with_optimizer_tokens_per_second),
+    ]);
     table.row(["  share of products", &format!("{:.3}", r.with_optimizer_share_of_product_rate)]);
     table.row(["variables", &bytes(r.variable_bytes as u64)]);
     table.row(["activations", &bytes(r.activation_bytes as u64)]);
@@ -239,7 +256,13 @@ fn print_report(r: &Report) -> anyhow::Result<()> {
     ops.row(["Program", "Op", "Calls", "ms", "GFLOP/s"]);
     for row in r.ops.iter().filter(|row| row.milliseconds >= 0.05) {
         let gflops = if row.gflops > 0.0 { format!("{:.0}", row.gflops) } else { "-".to_owned() };
-        ops.row([row.program, row.op, &row.calls.to_string(), &format!("{:.1}", row.milliseconds), &gflops]);
+        ops.row([
+            row.program,
+            row.op,
+            &row.calls.to_string(),
+            &format!("{:.1}", row.milliseconds),
+            &gflops,
+        ]);
     }
     output::print(|out| {
         table.write(out)?;

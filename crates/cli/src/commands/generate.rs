@@ -167,7 +167,8 @@ impl<'a> Writer<'a> {
 
     fn finish(mut self) -> anyhow::Result<()> {
         for row in 0..self.streams.len() {
-            let stream = std::mem::replace(&mut self.streams[row], Utf8Stream::new(&self.opened.tokenizer));
+            let stream =
+                std::mem::replace(&mut self.streams[row], Utf8Stream::new(&self.opened.tokenizer));
             let rest = stream.finish();
             self.write(row, &rest)?;
         }

@@ -96,7 +96,9 @@ pub fn report(config: RunConfig, cx: &Context) -> anyhow::Result<PlanReport> {
     let iterations = match train.horizon {
         Horizon::Iterations(n) => Some(n),
         Horizon::Flops(flops) => Some((flops / (flops_per_token as f64 * batch)).round() as u64),
-        Horizon::ParamDataRatio(ratio) => Some((ratio * counted.scaling() as f64 / batch).round() as u64),
+        Horizon::ParamDataRatio(ratio) => {
+            Some((ratio * counted.scaling() as f64 / batch).round() as u64)
+        }
         Horizon::Minutes(_) => None,
     };
     Ok(PlanReport {
@@ -127,7 +129,8 @@ fn memory(config: &RunConfig, cx: &Context) -> anyhow::Result<Memory> {
     let mut activations = arena(&training_graph(model, rows, tokens)?)?.max(arena(&optimizer)?);
     activations = activations.max(arena(&evaluation_graph(model, rows, tokens)?)?);
     if train.sample_every > 0 {
-        activations = activations.max(arena(&decode_graph(model, 1, 256.min(tokens), tokens)?.graph)?);
+        activations =
+            activations.max(arena(&decode_graph(model, 1, 256.min(tokens), tokens)?.graph)?);
     }
     let parameters: usize = model.parameters().iter().map(|p| p.tensor_type().bytes()).sum();
     let state = Cpu::measure(cx, &optimizer)?.variables - 2 * parameters;
@@ -145,26 +148,50 @@ fn memory(config: &RunConfig, cx: &Context) -> anyhow::Result<Memory> {
 fn table(report: &PlanReport) -> Table {
     let (model, train) = (&report.config.model, &report.config.train);
     let mut table = Table::pairs();
-    table.row(["model", &format!(
-        "{}: {} layers, width {}, {} heads of {} ({} key/value), vocabulary {}",
-        model.preset, model.n_layer, model.n_embd, model.n_head, report.head_dim, model.n_kv_head,
-        count(model.vocab_size as u64)
-    )]);
+    table.row([
+        "model",
+        &format!(
+            "{}: {} layers, width {}, {} heads of {} ({} key/value), vocabulary {}",
+            model.preset,
+            model.n_layer,
+            model.n_embd,
+            model.n_head,
+            report.head_dim,
+            model.n_kv_head,
+            count(model.vocab_size as u64)
+        ),
+    ]);
     let windows: Vec<String> = report.windows.iter().map(usize::to_string).collect();
     table.row(["windows", &windows.join(" ")]);
     for (name, number) in report.parameters.iter().filter(|(_, n)| *n > 0) {
         table.row([&format!("  {name}"), &count(*number)]);
     }
     table.row(["parameters", &count(report.parameters_total)]);
-    table.row(["operations", &format!("{:.1} MFLOP per token", report.flops_per_token as f64 / 1e6)]);
-    table.row(["batch", &format!(
-        "{} micro-batches of {} x {} = {} tokens per step",
-        report.micro_batches, train.device_batch_size, train.seq_len, count(train.total_batch_size as u64)
-    )]);
+    table.row([
+        "operations",
+        &format!("{:.1} MFLOP per token", report.flops_per_token as f64 / 1e6),
+    ]);
+    table.row([
+        "batch",
+        &format!(
+            "{} micro-batches of {} x {} = {} tokens per step",
+            report.micro_batches,
+            train.device_batch_size,
+            train.seq_len,
+            count(train.total_batch_size as u64)
+        ),
+    ]);
     if let Some(n) = report.iterations {
         let tokens = n * train.total_batch_size as u64;
-        table.row(["length", &format!("{} steps, {} tokens, {:.2e} FLOP", count(n), count(tokens),
-            tokens as f64 * report.flops_per_token as f64)]);
+        table.row([
+            "length",
+            &format!(
+                "{} steps, {} tokens, {:.2e} FLOP",
+                count(n),
+                count(tokens),
+                tokens as f64 * report.flops_per_token as f64
+            ),
+        ]);
     }
     let memory = &report.memory;
     for (name, size) in [

@@ -11,10 +11,10 @@ use kiln_corpus::{FilesOptions, collect_files};
 use kiln_data::{Source, SourceOptions, Split};
 use kiln_tokenizer::{Error as TokenizerError, Kind, TOKENIZER_FILE, Tokenizer};
 use kiln_train::checkpoint;
-use kiln_train::run_folder::Resume;
 use kiln_train::generate::Generator;
 use kiln_train::metrics;
 use kiln_train::run_folder;
+use kiln_train::run_folder::Resume;
 use kiln_train::sample_text::complete;
 use kiln_train::sampler::Sampling;
 use kiln_train::trainer::Outcome;
@@ -112,8 +112,10 @@ fn same_corpus(args: &QuickstartArgs, places: &Places) -> anyhow::Result<()> {
         )
         .into()),
         _ => {
-            fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
-            fs::write(&file, wanted + "\n").with_context(|| format!("cannot write {}", file.display()))
+            fs::create_dir_all(&args.out)
+                .with_context(|| format!("cannot make {}", args.out.display()))?;
+            fs::write(&file, wanted + "\n")
+                .with_context(|| format!("cannot write {}", file.display()))
         }
     }
 }
@@ -174,7 +176,9 @@ fn tokenizer(source: &Source, places: &Places, console: &Console) -> anyhow::Res
     let wanted = vocabulary(source.report().train_text_bytes);
     let tokenizer = match Tokenizer::train(Kind::Bpe, &texts, wanted) {
         // A very small corpus: take what it gives.
-        Err(TokenizerError::VocabTooLarge { available, .. }) => Tokenizer::train(Kind::Bpe, &texts, available)?,
+        Err(TokenizerError::VocabTooLarge { available, .. }) => {
+            Tokenizer::train(Kind::Bpe, &texts, available)?
+        }
         result => result?,
     };
     tokenizer.save(&places.tokenizer)?;
@@ -241,7 +245,12 @@ fn train_model(
 }
 
 /// Completes the prompts and says what to do next.
-fn show(places: &Places, outcome: &Outcome, globals: &Globals, console: &Console) -> anyhow::Result<()> {
+fn show(
+    places: &Places,
+    outcome: &Outcome,
+    globals: &Globals,
+    console: &Console,
+) -> anyhow::Result<()> {
     let loaded = checkpoint::load(&places.run)?;
     let (config, _) = run_folder::read_config(&loaded.checkpoint)?;
     let tokenizer = run_folder::load_tokenizer(&loaded.checkpoint)?;

@@ -53,7 +53,9 @@ fn parse_resume(text: &str) -> Result<Resume, String> {
     match text {
         "auto" => Ok(Resume::Auto),
         "never" => Ok(Resume::Never),
-        step => step.parse().map(Resume::Step).map_err(|_| "expected auto, never or a step".to_owned()),
+        step => {
+            step.parse().map(Resume::Step).map_err(|_| "expected auto, never or a step".to_owned())
+        }
     }
 }
 
@@ -61,7 +63,9 @@ fn parse_resume(text: &str) -> Result<Resume, String> {
 pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     let file = args.config.as_deref().map(RunOptions::from_file).transpose()?.unwrap_or_default();
     let options = args.options.over(file);
-    let missing = |flag: &str| Advised::new(format!("{flag} is missing"), "give it as a flag or in --config FILE");
+    let missing = |flag: &str| {
+        Advised::new(format!("{flag} is missing"), "give it as a flag or in --config FILE")
+    };
     let tokenizer_dir = options.tokenizer.clone().ok_or_else(|| missing("--tokenizer"))?;
     options.data.as_ref().ok_or_else(|| missing("--data"))?;
     let tokenizer = Arc::new(Tokenizer::load(&tokenizer_dir)?);
@@ -123,15 +127,19 @@ pub fn train(
     if finished {
         console.note("this run is finished: no step is left");
     } else if let Some(uptime) = process::uptime() {
-        console.note(format_args!("first step begins {:.2} s after the start", uptime.as_secs_f64()));
+        console
+            .note(format_args!("first step begins {:.2} s after the start", uptime.as_secs_f64()));
     }
     let stop: &AtomicBool = graceful.flag();
     Ok(trainer.run(&mut progress, stop)?)
 }
 
 fn report(outcome: &Outcome, out: &Path, console: &Console) {
-    let bpb = outcome.bits_per_byte.map_or(String::new(), |b| format!(", {b:.4} bits per byte on held-out text"));
-    let peak = process::peak_rss_bytes().map_or(String::new(), |b| format!(", peak memory {:.2} GB", b as f64 / 1e9));
+    let bpb = outcome
+        .bits_per_byte
+        .map_or(String::new(), |b| format!(", {b:.4} bits per byte on held-out text"));
+    let peak = process::peak_rss_bytes()
+        .map_or(String::new(), |b| format!(", peak memory {:.2} GB", b as f64 / 1e9));
     let ended = if outcome.finished { "finished" } else { "stopped" };
     console.note(format_args!(
         "{ended} after {} steps, {:.1} minutes of training{bpb}{peak}; saved in {}",
