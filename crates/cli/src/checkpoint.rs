@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use kiln_tokenizer::Tokenizer;
+use kiln_train::TrainError;
 use kiln_train::checkpoint::{CONFIG_FILE, Checkpoint, Damaged, load};
 use kiln_train::config::RunConfig;
 use kiln_train::run_folder;
@@ -25,6 +26,11 @@ pub fn open(path: &Path, console: &Console) -> anyhow::Result<Opened> {
     let unfit = |e| anyhow::anyhow!("{}: {e}", checkpoint.path(CONFIG_FILE).display());
     config.model.validate().map_err(unfit)?;
     let tokenizer = run_folder::load_tokenizer(&checkpoint)?;
+    let (has, needs) = (tokenizer.vocab_size(), config.model.vocab_size);
+    if has != needs {
+        let error = TrainError::Vocabulary { tokenizer: has, model: needs };
+        return Err(anyhow::anyhow!("{}: {error}", checkpoint.dir().display()));
+    }
     Ok(Opened { checkpoint, config, tokenizer })
 }
 

@@ -1,0 +1,12 @@
+//! From source files to a model, with the `kiln` binary: runs, their resumption, and what users do wrong.
+
+mod bad_input;
+mod damage;
+mod end_to_end;
+mod full_disk;
+mod interrupted;
+#[path = "../cli/kiln.rs"]
+mod kiln;
+mod plan;
+mod project;
+mod quickstart;

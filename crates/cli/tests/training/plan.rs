@@ -1,0 +1,84 @@
+//! `kiln plan` and `kiln bench train`: figures for machines.
+
+use crate::project::Project;
+
+fn plan(project: &Project, flags: &str) -> serde_json::Value {
+    let line = "plan --json --aspect-ratio 32 --head-dim 32 --seq-len 64 --device-batch-size 2 --total-batch-size 512";
+    project.run(&format!("{line} {flags}")).json()
+}
+
+fn number(value: &serde_json::Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// Parameters of a plan by kind.
+fn parameters(plan: &serde_json::Value) -> std::collections::BTreeMap<String, u64> {
+    let rows = plan["parameters"].as_array().unwrap().iter();
+    rows.map(|row| (row[0].as_str().unwrap().to_owned(), number(&row[1]))).collect()
+}
+
+#[test]
+fn the_numbers_of_a_plan_add_up() {
+    let project = Project::new();
+    let found = plan(&project, "--depth 2 --vocab-size 500 --preset classic --num-iterations 5");
+    let by_kind = parameters(&found);
+    assert_eq!(number(&found["parameters_total"]), by_kind.values().sum::<u64>());
+    let (layers, width, padded) = (2, 64, 512);
+    assert_eq!(by_kind["token embedding"], padded * width);
+    assert_eq!(by_kind["output layer"], padded * width);
+    // Four projections of attention, and an MLP of four times the width.
+    let matrices = layers * 12 * width * width;
+    assert_eq!(by_kind["matrices"], matrices);
+    assert_eq!(by_kind["scalars"], 2 * layers);
+    // Six for each parameter of a product, and twelve for each width and position attended to.
+    let flops = 6 * (matrices + padded * width) + layers * 12 * width * 64;
+    assert_eq!(number(&found["flops_per_token"]), flops);
+    assert_eq!((number(&found["micro_batches"]), number(&found["iterations"])), (4, 5));
+    let memory = &found["memory"];
+    let parts = ["parameters", "gradients", "optimizer", "activations", "process"];
+    let sum: u64 = parts.iter().map(|part| number(&memory[*part])).sum();
+    assert_eq!(number(&memory["peak"]), sum);
+    assert_eq!(number(&memory["parameters"]), 4 * number(&found["parameters_total"]));
+    assert_eq!(memory["gradients"], memory["parameters"]);
+}
+
+#[test]
+fn a_plan_takes_what_train_takes() {
+    let project = Project::new();
+    let sizes = |flags: &str| {
+        let found = plan(&project, flags);
+        (number(&found["parameters_total"]), number(&found["config"]["model"]["vocab_size"]))
+    };
+    let by_tokenizer = sizes("--depth 1 --tokenizer tok");
+    assert_eq!(by_tokenizer, sizes("--depth 1 --vocab-size 512"));
+    assert_eq!(by_tokenizer.1, 512);
+    project.write("run.toml", "depth = 3\npreset = 'classic'\n");
+    assert_eq!(sizes("--config run.toml"), sizes("--depth 3 --preset classic"));
+    // Eight tokens for each parameter that counts, unless told otherwise.
+    let ratio = |flags: &str| number(&plan(&project, &format!("--depth 1 {flags}"))["iterations"]);
+    let (eight, sixteen) = (ratio(""), ratio("--target-param-data-ratio 16"));
+    assert!(sixteen.abs_diff(2 * eight) <= 1, "{eight} and {sixteen}");
+    let table = project.run("plan --depth 2");
+    for part in ["parameters", "peak memory", "MFLOP per token", "micro-batches"] {
+        assert!(table.success().contains(part), "{part} is not in {}", table.success());
+    }
+    project.run("plan --depth 2 --total-batch-size 5").fails(1, &["5", "--total-batch-size"]);
+}
+
+#[test]
+fn a_bench_of_training_gives_its_figures() {
+    let project = Project::new();
+    let line = "bench train --depth 1 --aspect-ratio 32 --head-dim 32 --seq-len 64 --device-batch-size 2 \
+                --vocab-size 300 --runs 2 --threads 1";
+    let report = project.run(&format!("{line} --json")).json();
+    let rates = ["product_gflops", "step_gflops", "step_tokens_per_second", "register_gflops"];
+    for rate in rates {
+        assert!(report[rate].as_f64().unwrap() > 0.0, "{rate}");
+    }
+    assert_eq!(report["threads"], 1);
+    assert_eq!(report["config"]["model"]["vocab_size"], 300);
+    let ops = report["ops"].as_array().unwrap();
+    assert!(ops.iter().any(|op| op["op"] == "Attention" && op["calls"] == 1), "{ops:?}");
+    let table = project.run(line);
+    assert!(table.success().contains("share of products"), "{}", table.success());
+}
