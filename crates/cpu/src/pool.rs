@@ -29,14 +29,17 @@ struct Shared {
     epoch: AtomicUsize,
     /// Next task to take.
     next: AtomicUsize,
-    /// Workers that have not finished the current run.
-    busy: AtomicUsize,
+    /// Workers that are done with the current run, of those that joined it.
+    done: AtomicUsize,
     state: Mutex<State>,
     start: Condvar,
 }
 
 struct State {
+    /// The run at hand, as long as it may be joined.
     job: Option<Job>,
+    /// Workers that joined it.
+    joined: usize,
     panic: Option<Box<dyn Any + Send>>,
     stop: bool,
 }
@@ -47,7 +50,7 @@ struct Job {
     tasks: usize,
 }
 
-// SAFETY: the closure behind the pointer is Sync, and `run` does not return before every worker is done with it.
+// SAFETY: the closure behind the pointer is Sync, and `run` does not return before every worker that has it is done.
 unsafe impl Send for Job {}
 
 impl ThreadPool {
@@ -56,8 +59,8 @@ impl ThreadPool {
         let shared = Arc::new(Shared {
             epoch: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
-            state: Mutex::new(State { job: None, panic: None, stop: false }),
+            done: AtomicUsize::new(0),
+            state: Mutex::new(State { job: None, joined: 0, panic: None, stop: false }),
             start: Condvar::new(),
         });
         let workers = (1..threads.max(1))
@@ -96,16 +99,24 @@ impl ThreadPool {
         let task_static: *const (dyn Fn(usize, usize) + Sync) =
             unsafe { std::mem::transmute::<Task<'_>, Task<'static>>(task) };
         shared.next.store(0, Ordering::Relaxed);
-        shared.busy.store(self.workers.len(), Ordering::Relaxed);
+        shared.done.store(0, Ordering::Relaxed);
         {
             let mut state = shared.lock();
             state.job = Some(Job { task: task_static, tasks });
+            state.joined = 0;
             shared.epoch.fetch_add(1, Ordering::Release);
         }
         shared.start.notify_all();
         let mine = catch_unwind(AssertUnwindSafe(|| shared.take_tasks(task, tasks, 0)));
+        // All tasks are taken. A worker that has not joined by now (on a busy machine the system may not have let it run)
+        // is not waited for.
+        let joined = {
+            let mut state = shared.lock();
+            state.job = None;
+            state.joined
+        };
         let mut spins = 0;
-        while shared.busy.load(Ordering::Acquire) > 0 {
+        while shared.done.load(Ordering::Acquire) < joined {
             spins += 1;
             if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
@@ -134,35 +145,37 @@ impl Shared {
     fn work(&self, thread: usize) {
         let mut seen = 0;
         while let Some(job) = self.await_job(&mut seen) {
-            // SAFETY: `run` keeps the closure alive until `busy` reaches 0, below.
+            // SAFETY: `run` keeps the closure alive until every worker that joined is done, below.
             let task = unsafe { &*job.task };
             let done = catch_unwind(AssertUnwindSafe(|| self.take_tasks(task, job.tasks, thread)));
             if let Err(panic) = done {
                 self.lock().panic.get_or_insert(panic);
             }
-            self.busy.fetch_sub(1, Ordering::Release);
+            self.done.fetch_add(1, Ordering::Release);
         }
     }
 
-    /// The next job, or none when the pool is dropped.
+    /// Joins the next run that is still open; none when the pool is dropped.
     fn await_job(&self, seen: &mut usize) -> Option<Job> {
-        for _ in 0..SPINS {
-            if self.epoch.load(Ordering::Acquire) != *seen {
-                break;
-            }
-            std::hint::spin_loop();
-        }
-        let mut state = self.lock();
         loop {
+            for _ in 0..SPINS {
+                if self.epoch.load(Ordering::Acquire) != *seen {
+                    break;
+                }
+                std::hint::spin_loop();
+            }
+            let mut state = self.lock();
+            while !state.stop && self.epoch.load(Ordering::Acquire) == *seen {
+                state = self.start.wait(state).unwrap_or_else(|e| e.into_inner());
+            }
             if state.stop {
                 return None;
             }
-            let epoch = self.epoch.load(Ordering::Acquire);
-            if epoch != *seen {
-                *seen = epoch;
-                return state.job;
+            *seen = self.epoch.load(Ordering::Acquire);
+            if let Some(job) = state.job {
+                state.joined += 1;
+                return Some(job);
             }
-            state = self.start.wait(state).unwrap_or_else(|e| e.into_inner());
         }
     }
 }

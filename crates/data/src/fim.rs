@@ -26,7 +26,12 @@ pub struct FimSentinels {
 ///
 /// # Panics
 /// Unless `cuts.0 <= cuts.1 <= content.len()`.
-pub fn rearrange(content: &[u32], cuts: (usize, usize), mode: FimMode, ids: FimSentinels) -> Vec<u32> {
+pub fn rearrange(
+    content: &[u32],
+    cuts: (usize, usize),
+    mode: FimMode,
+    ids: FimSentinels,
+) -> Vec<u32> {
     let (prefix, rest) = content.split_at(cuts.0);
     let (middle, suffix) = rest.split_at(cuts.1 - cuts.0);
     let (pre, mid, suf, end) = (&[ids.prefix], &[ids.middle], &[ids.suffix], &[ids.eos]);

@@ -3,13 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 /// Steps that a run bounded by time makes before its speed is taken: the first ones are slower.
-const WARM: u64 = 2;
+const FIRST: u64 = 4;
+/// A new estimate is made when the run would miss its time by more than this share of it.
+const TOLERANCE: f64 = 0.05;
+/// Share of the run's steps between looks at the time.
+const LOOKS: u64 = 16;
 
 /// The number of optimizer steps, fixed from the start or found from the speed of the run.
 ///
-/// A run bounded by time estimates its number of steps after a few steps, and again at a quarter and at half of it: all
-/// before learning rates begin to fall. Every estimate is kept with the step from which it holds, so that a resumed run
-/// computes each step as the interrupted one did.
+/// A run bounded by time estimates its number of steps after the first few, and again whenever it would end too early or
+/// too late at its present speed. Every estimate is kept with the step from which it holds, so that a resumed run computes
+/// each step as the interrupted one did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Steps {
     /// (first step for which it holds, number of steps of the run), in order.
@@ -39,27 +43,25 @@ impl Steps {
         self.estimates.last().map(|(_, n)| *n)
     }
 
-    /// Whether the speed should be taken after `done` steps.
-    fn is_due(&self, done: u64) -> bool {
-        match (self.seconds, self.estimates.as_slice()) {
-            (None, _) => false,
-            (Some(_), []) => done >= 2 * WARM,
-            (Some(_), [(_, n)]) => done * 4 >= *n,
-            (Some(_), [_, (_, n)]) => done * 2 >= *n,
-            (Some(_), _) => false,
-        }
-    }
-
-    /// Takes note of the speed after `done` steps, of which those after the first few took `seconds_per_step` each, when
-    /// `spent` seconds are gone. Returns whether there is a new estimate.
+    /// Takes note of the speed after `done` steps, `seconds_per_step` at present, when `spent` seconds are gone. Returns
+    /// whether there is a new estimate.
     pub fn observe(&mut self, done: u64, seconds_per_step: f64, spent: f64) -> bool {
-        if !self.is_due(done) {
-            return false;
+        let Some(budget) = self.seconds else { return false };
+        let needed = match self.estimates.last() {
+            None => done >= FIRST,
+            Some(&(from, n)) => {
+                let end = spent + n.saturating_sub(done) as f64 * seconds_per_step;
+                // A resumed run may stand before an estimate that it made: until there, it keeps to it.
+                let look = done >= from + (n / LOOKS).max(2) && done < n;
+                look && (end - budget).abs() > TOLERANCE * budget
+            }
+        };
+        if needed {
+            let left = (budget - spent).max(0.0);
+            let n = done + (left / seconds_per_step.max(1e-9)).round() as u64;
+            self.estimates.push((done, n.max(done + 1)));
         }
-        let left = (self.seconds.unwrap_or(0.0) - spent).max(0.0);
-        let n = done + (left / seconds_per_step.max(1e-9)) as u64;
-        self.estimates.push((done, n.max(done + 1)));
-        true
+        needed
     }
 }
 
@@ -75,18 +77,20 @@ mod tests {
     }
 
     #[test]
-    fn a_timed_run_follows_its_speed_until_half_of_it() {
+    fn a_timed_run_follows_its_speed() {
         let mut steps = Steps::timed(100.0);
         assert_eq!(steps.total(0), None);
         assert!(!steps.observe(3, 1.0, 3.0));
         assert!(steps.observe(4, 1.0, 4.0));
         assert_eq!((steps.total(3), steps.total(4)), (None, Some(100)));
-        assert!(!steps.observe(24, 2.0, 44.0));
-        assert!(steps.observe(25, 2.0, 46.0));
-        assert_eq!(steps.total(25), Some(52));
-        assert_eq!(steps.total(24), Some(100), "steps already made keep their schedule");
-        assert!(steps.observe(26, 2.0, 48.0));
-        assert!(!steps.observe(40, 1.0, 80.0), "no change once rates may fall");
+        assert!(!steps.observe(30, 1.0, 30.0), "it keeps to its time");
+        assert!(!steps.observe(5, 2.0, 6.0), "too soon after the last estimate");
+        assert!(!steps.observe(3, 9.0, 6.0), "a resumed run stands before it");
+        assert!(steps.observe(40, 2.0, 50.0));
+        assert_eq!(steps.total(40), Some(65));
+        assert_eq!(steps.total(39), Some(100), "steps already made keep their schedule");
+        assert!(steps.observe(60, 1.0, 80.0), "a run that has grown faster makes more steps");
+        assert_eq!(steps.latest(), Some(80));
     }
 
     #[test]
@@ -94,5 +98,9 @@ mod tests {
         let mut steps = Steps::timed(1.0);
         assert!(steps.observe(4, 1.0, 4.0));
         assert_eq!(steps.latest(), Some(5));
+        let mut slowed = Steps::timed(100.0);
+        assert!(slowed.observe(4, 0.1, 1.0));
+        assert!(slowed.observe(700, 10.0, 101.0));
+        assert_eq!(slowed.latest(), Some(701));
     }
 }

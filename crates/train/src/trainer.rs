@@ -65,30 +65,32 @@ pub struct Trainer {
     owes_evaluation: bool,
     metrics: Metrics,
     flops_per_token: f64,
-    /// Time and number of the steps of this sitting, the first few left out.
     pace: Pace,
 }
 
-/// Speed of the steps after the first few.
+/// Speed of the latest steps; the first few of a sitting do not count.
 #[derive(Default)]
 struct Pace {
     skipped: u64,
-    steps: u64,
-    time: Duration,
+    average: Option<f64>,
 }
 
 impl Pace {
+    /// Weight of the newest step in the average: that of the last ten or so.
+    const NEWEST: f64 = 0.1;
+
     fn add(&mut self, time: Duration) {
+        let seconds = time.as_secs_f64();
         if self.skipped < 2 {
             self.skipped += 1;
         } else {
-            self.steps += 1;
-            self.time += time;
+            let average = self.average.unwrap_or(seconds);
+            self.average = Some(average + Self::NEWEST * (seconds - average));
         }
     }
 
     fn seconds_per_step(&self) -> Option<f64> {
-        (self.steps > 0).then(|| self.time.as_secs_f64() / self.steps as f64)
+        self.average
     }
 }
 

@@ -82,6 +82,8 @@ impl Places {
 /// Runs the whole path.
 pub fn run(args: &QuickstartArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     let places = Places::new(&args.out);
+    // Before anything is made: what cannot be trained is refused.
+    horizon(args).resolve(512)?;
     same_corpus(args, &places)?;
     documents(args, &places, console)?;
     let source = Source::open(&places.documents, &SourceOptions::default())?;
@@ -187,6 +189,15 @@ fn tokenizer(source: &Source, places: &Places, console: &Console) -> anyhow::Res
     Ok(tokenizer)
 }
 
+/// When training is to end.
+fn horizon(args: &QuickstartArgs) -> RunOptions {
+    RunOptions {
+        num_iterations: args.num_iterations,
+        minutes: args.num_iterations.is_none().then_some(args.minutes),
+        ..RunOptions::default()
+    }
+}
+
 fn options(args: &QuickstartArgs, places: &Places, source: &Source) -> RunOptions {
     // A small corpus is seen many times whatever the batch: short rows and batches make more of the minutes.
     let small = source.report().train_text_bytes < 2_000_000;
@@ -198,13 +209,11 @@ fn options(args: &QuickstartArgs, places: &Places, source: &Source) -> RunOption
         seq_len: Some(seq_len),
         device_batch_size: Some(8),
         total_batch_size: Some(batch),
-        num_iterations: args.num_iterations,
-        minutes: args.num_iterations.is_none().then_some(args.minutes),
         eval_every: Some(100),
         eval_tokens: Some(65_536),
         save_every: Some(100),
         keep: Some(1),
-        ..RunOptions::default()
+        ..horizon(args)
     }
 }
 

@@ -135,6 +135,9 @@ pub fn train(
 }
 
 fn report(outcome: &Outcome, out: &Path, console: &Console) {
+    if outcome.step == 0 {
+        return console.note("stopped before the first step; there is nothing to save");
+    }
     let bpb = outcome
         .bits_per_byte
         .map_or(String::new(), |b| format!(", {b:.4} bits per byte on held-out text"));
