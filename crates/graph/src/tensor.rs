@@ -32,7 +32,7 @@ impl fmt::Display for DType {
 /// Most axes that a tensor has: `[B, T, H, D]`.
 pub const MAX_RANK: usize = 4;
 
-/// Extents of a dense row-major tensor of at most [`MAX_RANK`] axes.
+/// Extents of a dense row-major tensor of at most four axes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     dims: [usize; MAX_RANK],
@@ -43,7 +43,7 @@ impl Shape {
     /// A shape of up to four axes.
     ///
     /// # Panics
-    /// With more than [`MAX_RANK`] axes: no op has any.
+    /// With more than four axes: no op has any.
     pub fn new(dims: &[usize]) -> Self {
         assert!(dims.len() <= MAX_RANK, "a tensor has at most {MAX_RANK} axes, not {}", dims.len());
         let mut all = [1; MAX_RANK];

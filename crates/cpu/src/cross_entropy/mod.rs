@@ -64,7 +64,7 @@ struct Gradients<'a> {
     dw_beta: f32,
 }
 
-/// Losses in nats of x [N, C] against `targets` [N] under w [padded_vocab, C]; 0 where the target is -1 (ignored).
+/// Losses in nats of x [N, C] against `targets` `[N]` under w [padded_vocab, C]; 0 where the target is -1 (ignored).
 ///
 /// # Panics
 /// When sizes disagree, a target is neither -1 nor below `vocab`, `softcap` is out of range, or `scratch` is shorter than

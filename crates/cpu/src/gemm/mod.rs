@@ -19,8 +19,8 @@
 //! ```
 //!
 //! The structure is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008):
-//! [`driver`] cuts the product into blocks that fit the caches, [`pack`] lays operands out as the micro-kernel in
-//! [`tile`] reads them. Results have the same bits for any number of threads.
+//! `driver` cuts the product into blocks that fit the caches, `pack` lays operands out as the micro-kernel in
+//! `tile` reads them. Results have the same bits for any number of threads.
 
 mod driver;
 mod few_rows;

@@ -40,7 +40,7 @@ fn write_separated(ids: &[u32], separator: &[u8], out: &mut impl Write) -> io::R
     Ok(())
 }
 
-/// Reads what [`write`] wrote for any number of inputs, all in one.
+/// Reads what [`write()`] wrote for any number of inputs, all in one.
 pub fn read(format: IdFormat, bytes: &[u8]) -> anyhow::Result<Vec<u32>> {
     match format {
         IdFormat::Text => read_text(bytes),
