@@ -3,6 +3,7 @@
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
+use rayon::prelude::*;
 
 use crate::{Init, ModelConfig, Parameter};
 
@@ -49,16 +50,21 @@ impl Parameter {
         }
     }
 
-    /// Calls `fill` for chunks of the values, each with its own stream.
-    fn chunks(&self, seed: u64, values: &mut [f32], fill: impl Fn(&mut ChaCha8Rng, &mut [f32])) {
+    /// Calls `fill` for chunks of the values, each with its own stream, on all cores.
+    fn chunks(
+        &self,
+        seed: u64,
+        values: &mut [f32],
+        fill: impl Fn(&mut ChaCha8Rng, &mut [f32]) + Sync,
+    ) {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&fnv1a(self.name.as_bytes()).to_le_bytes());
-        for (index, chunk) in values.chunks_mut(CHUNK).enumerate() {
+        values.par_chunks_mut(CHUNK).enumerate().for_each(|(index, chunk)| {
             let mut rng = ChaCha8Rng::from_seed(key);
             rng.set_stream(index as u64);
             fill(&mut rng, chunk);
-        }
+        });
     }
 }
 

@@ -282,13 +282,15 @@ fn show(
 
 fn next_steps(places: &Places, console: &Console) {
     let run = places.run.display();
+    // As the user called it: with `cargo run` it is not on the path.
+    let kiln = std::env::args().next().unwrap_or_else(|| "kiln".to_owned());
     console.note(format_args!(
         "\n----\n\
         made: {documents} (documents), {tokenizer} (tokenizer), {run} (checkpoints, metrics.jsonl)\n\n\
         next:\n  \
-        kiln generate --checkpoint {run} --prompt 'template <typename T>'\n  \
-        kiln eval bpb --checkpoint {run} --data {documents}\n  \
-        kiln quickstart --corpus PATH/TO/YOUR/CODE --minutes 10 --out my-model",
+        {kiln} generate --checkpoint {run} --prompt 'template <typename T>'\n  \
+        {kiln} eval bpb --checkpoint {run} --data {documents}\n  \
+        {kiln} quickstart --corpus PATH/TO/YOUR/CODE --minutes 10 --out my-model",
         documents = places.documents.display(),
         tokenizer = places.tokenizer.display(),
     ));
