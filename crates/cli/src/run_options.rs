@@ -249,8 +249,35 @@ impl RunOptions {
         }
     }
 
+    /// Refuses sizes that no machine has memory for, before anything is computed from them.
+    fn check_sizes(&self, vocab_size: usize) -> anyhow::Result<()> {
+        let sizes = [
+            ("--depth", self.depth, 1 << 12),
+            ("--aspect-ratio", self.aspect_ratio, 1 << 12),
+            ("--n-embd", self.n_embd, 1 << 20),
+            ("--seq-len", self.seq_len, 1 << 24),
+            ("--device-batch-size", self.device_batch_size, 1 << 24),
+            ("--vocab-size", Some(vocab_size), 1 << 26),
+        ];
+        for (flag, value, most) in sizes {
+            if let Some(value) = value.filter(|value| *value > most) {
+                anyhow::bail!("{flag} can be {most} at the most, not {value}");
+            }
+        }
+        let train = TrainSettings::default();
+        let rows = self.device_batch_size.unwrap_or(train.device_batch_size);
+        let tokens = rows * self.seq_len.unwrap_or(train.seq_len);
+        if tokens > 1 << 30 {
+            anyhow::bail!(
+                "--device-batch-size times --seq-len is {tokens} tokens; 2^30 is the most"
+            );
+        }
+        Ok(())
+    }
+
     /// The whole run, for a tokenizer of `vocab_size` tokens.
     pub fn resolve(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
+        self.check_sizes(vocab_size)?;
         let model = self.model(vocab_size)?;
         let mut train = TrainSettings { seq_len: model.sequence_len, ..TrainSettings::default() };
         set(&mut train.data, self.data.clone());
@@ -325,6 +352,17 @@ mod tests {
         options.num_iterations = Some(7);
         assert_eq!(options.horizon(), Horizon::Iterations(7));
         assert_eq!(RunOptions::default().horizon(), Horizon::ParamDataRatio(8.0));
+    }
+
+    #[test]
+    fn sizes_that_no_machine_holds_are_refused() {
+        for rows in [usize::MAX, 1 << 62, 1 << 24] {
+            let options = RunOptions { device_batch_size: Some(rows), ..RunOptions::default() };
+            let message = options.resolve(512).unwrap_err().to_string();
+            assert!(message.contains("--device-batch-size"), "{message}");
+        }
+        let depth = RunOptions { depth: Some(1 << 40), ..RunOptions::default() };
+        assert!(depth.resolve(512).unwrap_err().to_string().contains("--depth"));
     }
 
     #[test]

@@ -61,9 +61,9 @@ impl Shape {
         self.rank
     }
 
-    /// Number of elements.
+    /// Number of elements; the largest number where they cannot be counted, so that no memory is found for them.
     pub fn len(&self) -> usize {
-        self.dims().iter().product()
+        self.dims().iter().fold(1, |n: usize, &d| n.saturating_mul(d))
     }
 
     /// Whether there is no element.
@@ -78,7 +78,9 @@ impl Shape {
 
     /// Number of rows when all axes but the last are taken as one.
     pub fn rows(&self) -> usize {
-        self.dims().split_last().map_or(1, |(_, outer)| outer.iter().product())
+        self.dims()
+            .split_last()
+            .map_or(1, |(_, outer)| outer.iter().fold(1, |n: usize, &d| n.saturating_mul(d)))
     }
 
     /// The same shape with another last extent.
@@ -148,7 +150,7 @@ impl TensorType {
 
     /// Size in bytes.
     pub fn bytes(&self) -> usize {
-        self.len() * self.dtype.size()
+        self.len().saturating_mul(self.dtype.size())
     }
 }
 

@@ -58,7 +58,7 @@ impl Steps {
         };
         if needed {
             let left = (budget - spent).max(0.0);
-            let n = done + (left / seconds_per_step.max(1e-9)).round() as u64;
+            let n = done.saturating_add((left / seconds_per_step.max(1e-9)).round() as u64);
             self.estimates.push((done, n.max(done + 1)));
         }
         needed

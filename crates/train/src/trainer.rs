@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kiln_data::{Loader, LoaderOptions, Source};
+use kiln_data::{Loader, LoaderOptions, Source, Split};
 use kiln_graph::{Executor, Feed, ProgramId};
 use kiln_optim::Schedules;
 use kiln_tokenizer::Tokenizer;
@@ -287,7 +287,11 @@ impl Trainer {
         Ok(())
     }
 
+    /// Evaluates the model; without held-out documents (opening the data warned of it) there is nothing to do.
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        if self.setup.source.is_empty(Split::Validation) {
+            return Ok(());
+        }
         let settings = &self.setup.config.train;
         let executor = self.executor.as_mut();
         let evaluator = match self.evaluator.take() {

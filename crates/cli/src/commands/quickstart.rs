@@ -228,14 +228,15 @@ fn train_model(
     let resumed = train::find(&places.run, Resume::Auto, console)?;
     if let Some(done) = resumed.as_ref().filter(|r| r.state.is_finished())
         // Without, it was stopped between its last step and the evaluation, which is made up for below.
-        && let Some(bpb) = metrics::evaluation_at(&places.run, done.state.step)?
+        && let bpb = metrics::evaluation_at(&places.run, done.state.step)?
+        && (bpb.is_some() || source.is_empty(Split::Validation))
     {
         console.note(format_args!(
             "3/4 model: this run is finished ({} steps); remove {} or give another --out to train anew",
             count(done.state.step),
             args.out.display()
         ));
-        return Ok(Outcome { bits_per_byte: Some(bpb), ..done.state.outcome() });
+        return Ok(Outcome { bits_per_byte: bpb, ..done.state.outcome() });
     }
     // A run that goes on keeps what it began with, whatever this machine or these flags would choose now.
     let config = match &resumed {

@@ -57,3 +57,16 @@ fn what_was_given_wrongly_may_be_corrected() {
     quickstart("--corpus more --out made").fails(1, &["no C or C++ source file below more"]);
     quickstart("--minutes 0 --out other").fails(1, &["--minutes"]);
 }
+
+#[test]
+fn a_corpus_of_one_file_trains_without_anything_held_out() {
+    let folder = Folder::new();
+    let source = format!("{}/jsonlite/src/parser.cpp", samples());
+    std::fs::create_dir(folder.path("one")).unwrap();
+    std::fs::copy(source, folder.path("one/parser.cpp")).unwrap();
+    let line = "quickstart --num-iterations 2 --corpus one --out made";
+    folder.run(line).success();
+    let again = folder.run(line);
+    assert!(again.stderr.contains("this run is finished (2 steps)"), "{}", again.stderr);
+    again.success();
+}
