@@ -96,6 +96,28 @@ impl Default for Horizon {
 }
 
 impl RunConfig {
+    /// Optimizer steps of the run; none where time decides.
+    ///
+    /// # Errors
+    /// When the horizon is no positive number, or asks for more steps than can be counted.
+    pub fn iterations(&self) -> Result<Option<u64>, kiln_optim::OptimError> {
+        let mut horizon = kiln_optim::Horizon::default();
+        match self.train.horizon {
+            Horizon::Iterations(n) => {
+                horizon.num_iterations = Some(usize::try_from(n).unwrap_or(usize::MAX));
+            }
+            Horizon::Flops(flops) => horizon.target_flops = Some(flops),
+            Horizon::ParamDataRatio(ratio) => horizon.target_param_data_ratio = Some(ratio),
+            Horizon::Minutes(_) => return Ok(None),
+        }
+        let steps = horizon.num_iterations(
+            self.train.total_batch_size,
+            self.model.flops_per_token(self.train.seq_len),
+            self.model.parameter_count().scaling(),
+        )?;
+        Ok(Some(steps as u64))
+    }
+
     /// Micro-batches per optimizer step.
     ///
     /// # Errors

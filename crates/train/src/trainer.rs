@@ -394,18 +394,9 @@ fn initialize(executor: &mut dyn Executor, config: &RunConfig) -> Result<(), Tra
 }
 
 fn fresh_state(config: &RunConfig, loader: &Loader) -> Result<RunState, TrainError> {
-    let batch = config.train.total_batch_size as u64;
     let steps = match config.train.horizon {
-        Horizon::Iterations(n) => Steps::fixed(n),
-        Horizon::Flops(flops) => {
-            let per_token = config.model.flops_per_token(config.train.seq_len) as f64;
-            Steps::fixed((flops / (per_token * batch as f64)).round() as u64)
-        }
-        Horizon::ParamDataRatio(ratio) => {
-            let parameters = config.model.parameter_count().scaling() as f64;
-            Steps::fixed((ratio * parameters / batch as f64).round() as u64)
-        }
         Horizon::Minutes(minutes) => Steps::timed(60.0 * minutes),
+        _ => Steps::fixed(config.iterations()?.unwrap_or_default()),
     };
     Ok(RunState {
         step: 0,

@@ -7,7 +7,7 @@ use kiln_cpu::{Context, Cpu};
 use kiln_graph::Graph;
 use kiln_model::decode_graph;
 use kiln_tokenizer::Tokenizer;
-use kiln_train::config::{Horizon, RunConfig};
+use kiln_train::config::RunConfig;
 use kiln_train::programs::{evaluation_graph, optimizer_step_graph, training_graph};
 use serde::Serialize;
 
@@ -92,15 +92,6 @@ pub fn report(config: RunConfig, cx: &Context) -> anyhow::Result<PlanReport> {
     let (model, train) = (&config.model, &config.train);
     let counted = model.parameter_count();
     let flops_per_token = model.flops_per_token(train.seq_len);
-    let batch = train.total_batch_size as f64;
-    let iterations = match train.horizon {
-        Horizon::Iterations(n) => Some(n),
-        Horizon::Flops(flops) => Some((flops / (flops_per_token as f64 * batch)).round() as u64),
-        Horizon::ParamDataRatio(ratio) => {
-            Some((ratio * counted.scaling() as f64 / batch).round() as u64)
-        }
-        Horizon::Minutes(_) => None,
-    };
     Ok(PlanReport {
         head_dim: model.head_dim(),
         windows: model.windows(),
@@ -115,7 +106,7 @@ pub fn report(config: RunConfig, cx: &Context) -> anyhow::Result<PlanReport> {
         parameters_total: counted.total(),
         flops_per_token,
         micro_batches: config.accumulation()?,
-        iterations,
+        iterations: config.iterations()?,
         memory: memory(&config, cx)?,
         config,
     })
@@ -182,7 +173,7 @@ fn table(report: &PlanReport) -> Table {
         ),
     ]);
     if let Some(n) = report.iterations {
-        let tokens = n * train.total_batch_size as u64;
+        let tokens = n.saturating_mul(train.total_batch_size as u64);
         table.row([
             "length",
             &format!(
