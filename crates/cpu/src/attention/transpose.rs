@@ -88,7 +88,7 @@ mod x86 {
     }
 
     #[allow(clippy::undocumented_unsafe_blocks)]
-    impl Transpose for Avx512 {
+    impl<const BF16: bool> Transpose for Avx512<BF16> {
         #[inline(always)]
         unsafe fn transpose(
             self,

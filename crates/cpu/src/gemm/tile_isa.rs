@@ -78,7 +78,7 @@ unsafe fn store_rows<S: Simd, const N: usize>(s: S, rows: [S::V; N], dst: *mut f
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Tile for Avx512 {
+impl<const BF16: bool> Tile for Avx512<BF16> {
     // 24 of 32 registers hold sums: 11 loads for 24 multiply-adds in each step (12 x 2 would take 14).
     const MR: usize = 8;
     const NRV: usize = 3;

@@ -1,6 +1,7 @@
 //! AVX2 with FMA: eight lanes.
 
 use super::Simd;
+use half::bf16;
 use std::arch::x86_64::*;
 
 /// Proof that the machine has AVX2 and FMA.
@@ -14,6 +15,42 @@ impl Avx2 {
     pub unsafe fn new() -> Self {
         Avx2(())
     }
+
+    /// Eight values rounded to bf16.
+    #[inline(always)]
+    fn round_bf16(self, v: __m256) -> __m128i {
+        // SAFETY: `self` proves the instructions.
+        unsafe {
+            let bits = _mm256_castps_si256(v);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let up = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+            let rounded = _mm256_add_epi32(bits, up);
+            // Adding could carry a NaN into an infinity: it is made quiet instead.
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+            let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+            let high = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(rounded, quiet, nan));
+            let packed = _mm256_packus_epi32(high, high);
+            _mm256_castsi256_si128(_mm256_permute4x64_epi64::<0b10_00>(packed))
+        }
+    }
+
+    #[inline(always)]
+    fn widen(self, bits: __m128i) -> __m256 {
+        // SAFETY: `self` proves the instructions.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits))) }
+    }
+}
+
+/// `n <= N` values from `p`, zeros after them: there is no masked access to 16-bit values.
+///
+/// # Safety
+/// `p` must be valid for reading `n` values.
+#[inline(always)]
+unsafe fn leading<const N: usize>(p: *const bf16, n: usize) -> [bf16; N] {
+    let mut values = [bf16::ZERO; N];
+    // SAFETY: the caller's; n <= N.
+    unsafe { std::ptr::copy_nonoverlapping(p, values.as_mut_ptr(), n) };
+    values
 }
 
 /// `n` leading lanes set, read from a window over this table.
@@ -29,6 +66,7 @@ unsafe fn first(n: usize) -> __m256i {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx2 {
     type V = __m256;
+    type P = __m256i;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -50,6 +88,67 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn store_ptr_partial(self, p: *mut f32, v: __m256, n: usize) {
         unsafe { _mm256_maskstore_ps(p, first(n), v) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, p: *const bf16) -> __m256 {
+        unsafe { self.widen(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr_partial(self, p: *const bf16, n: usize) -> __m256 {
+        unsafe { self.load_bf16_ptr(leading::<8>(p, n).as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_ptr(self, p: *mut bf16, v: __m256) {
+        unsafe { _mm_storeu_si128(p.cast(), self.round_bf16(v)) }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_ptr_partial(self, p: *mut bf16, v: __m256, n: usize) {
+        let mut values = [bf16::ZERO; 8];
+        unsafe {
+            self.store_bf16_ptr(values.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(values.as_ptr(), p, n);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs_ptr(self, p: *const bf16) -> __m256i {
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs_ptr_partial(self, p: *const bf16, n: usize) -> __m256i {
+        unsafe { self.load_pairs_ptr(leading::<16>(p, n).as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair_ptr(self, p: *const bf16) -> __m256i {
+        unsafe { _mm256_set1_epi32(p.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn interleave_ptr(self, a: *const bf16, b: *const bf16) -> __m256i {
+        unsafe {
+            let a = _mm256_cvtepu16_epi32(_mm_loadu_si128(a.cast()));
+            let b = _mm256_cvtepu16_epi32(_mm_loadu_si128(b.cast()));
+            _mm256_or_si256(a, _mm256_slli_epi32::<16>(b))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_pairs_ptr(self, p: *mut bf16, pairs: __m256i) {
+        unsafe { _mm256_storeu_si256(p.cast(), pairs) }
+    }
+    #[inline(always)]
+    fn pair(self, a: __m256, b: __m256) -> __m256i {
+        unsafe {
+            let a = _mm256_cvtepu16_epi32(self.round_bf16(a));
+            let b = _mm256_cvtepu16_epi32(self.round_bf16(b));
+            _mm256_or_si256(a, _mm256_slli_epi32::<16>(b))
+        }
+    }
+    #[inline(always)]
+    fn dot_pairs(self, a: __m256i, b: __m256i, acc: __m256) -> __m256 {
+        unsafe {
+            let high = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+            let first = |p| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(p));
+            let second = |p| _mm256_castsi256_ps(_mm256_and_si256(p, high));
+            _mm256_fmadd_ps(second(a), second(b), _mm256_fmadd_ps(first(a), first(b), acc))
+        }
     }
     #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {

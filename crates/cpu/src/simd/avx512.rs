@@ -1,19 +1,51 @@
-//! AVX-512 (F, BW, DQ, VL): sixteen lanes.
+//! AVX-512 (F, BW, DQ, VL), with or without BF16: sixteen lanes.
 
 use super::Simd;
+use half::bf16;
 use std::arch::x86_64::*;
 
-/// Proof that the machine has AVX-512 F, BW, DQ and VL.
+/// Proof that the machine has AVX-512 F, BW, DQ and VL, and, where `BF16`, that it has AVX-512 BF16.
 #[derive(Clone, Copy)]
-pub struct Avx512(());
+pub struct Avx512<const BF16: bool>(());
 
-impl Avx512 {
+impl<const BF16: bool> Avx512<BF16> {
     /// # Safety
-    /// The machine must have AVX-512 F, BW, DQ and VL, and the calling function must be compiled for them.
+    /// The machine must have these sets, and the calling function must be compiled for them.
     #[inline(always)]
     pub unsafe fn new() -> Self {
         Avx512(())
     }
+
+    /// Sixteen values rounded to bf16.
+    #[inline(always)]
+    fn round_bf16(self, v: __m512) -> __m256i {
+        // SAFETY: `self` proves the instructions. A vector of bf16 is its bits.
+        unsafe {
+            if BF16 {
+                return std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+            }
+            let bits = _mm512_castps_si512(v);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+            let rounded = _mm512_add_epi32(bits, up);
+            // Adding could carry a NaN into an infinity: it is made quiet instead.
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+            let rounded = _mm512_mask_mov_epi32(rounded, nan, quiet);
+            _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded))
+        }
+    }
+
+    #[inline(always)]
+    fn widen(self, bits: __m256i) -> __m512 {
+        // SAFETY: `self` proves the instructions.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits))) }
+    }
+}
+
+#[inline(always)]
+fn first_of_32(n: usize) -> __mmask32 {
+    ((1u64 << n) - 1) as __mmask32
 }
 
 #[inline(always)]
@@ -23,8 +55,9 @@ fn first(n: usize) -> __mmask16 {
 
 // SAFETY of every block below: `self` proves the instructions; pointers are the caller's contract.
 #[allow(clippy::undocumented_unsafe_blocks)]
-impl Simd for Avx512 {
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type V = __m512;
+    type P = __m512i;
     const LANES: usize = 16;
 
     #[inline(always)]
@@ -46,6 +79,67 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store_ptr_partial(self, p: *mut f32, v: __m512, n: usize) {
         unsafe { _mm512_mask_storeu_ps(p, first(n), v) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, p: *const bf16) -> __m512 {
+        unsafe { self.widen(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr_partial(self, p: *const bf16, n: usize) -> __m512 {
+        unsafe { self.widen(_mm256_maskz_loadu_epi16(first(n), p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_ptr(self, p: *mut bf16, v: __m512) {
+        unsafe { _mm256_storeu_si256(p.cast(), self.round_bf16(v)) }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_ptr_partial(self, p: *mut bf16, v: __m512, n: usize) {
+        unsafe { _mm256_mask_storeu_epi16(p.cast(), first(n), self.round_bf16(v)) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs_ptr(self, p: *const bf16) -> __m512i {
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs_ptr_partial(self, p: *const bf16, n: usize) -> __m512i {
+        unsafe { _mm512_maskz_loadu_epi16(first_of_32(n), p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair_ptr(self, p: *const bf16) -> __m512i {
+        unsafe { _mm512_set1_epi32(p.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn interleave_ptr(self, a: *const bf16, b: *const bf16) -> __m512i {
+        unsafe {
+            let a = _mm512_cvtepu16_epi32(_mm256_loadu_si256(a.cast()));
+            let b = _mm512_cvtepu16_epi32(_mm256_loadu_si256(b.cast()));
+            _mm512_or_si512(a, _mm512_slli_epi32::<16>(b))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_pairs_ptr(self, p: *mut bf16, pairs: __m512i) {
+        unsafe { _mm512_storeu_si512(p.cast(), pairs) }
+    }
+    #[inline(always)]
+    fn pair(self, a: __m512, b: __m512) -> __m512i {
+        unsafe {
+            let a = _mm512_cvtepu16_epi32(self.round_bf16(a));
+            let b = _mm512_cvtepu16_epi32(self.round_bf16(b));
+            _mm512_or_si512(a, _mm512_slli_epi32::<16>(b))
+        }
+    }
+    #[inline(always)]
+    fn dot_pairs(self, a: __m512i, b: __m512i, acc: __m512) -> __m512 {
+        unsafe {
+            if BF16 {
+                let (a, b) = (std::mem::transmute(a), std::mem::transmute(b));
+                return _mm512_dpbf16_ps(acc, a, b);
+            }
+            let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+            let first = |p| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(p));
+            let second = |p| _mm512_castsi512_ps(_mm512_and_si512(p, high));
+            _mm512_fmadd_ps(second(a), second(b), _mm512_fmadd_ps(first(a), first(b), acc))
+        }
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {

@@ -8,20 +8,28 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod element;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+pub use element::Element;
 pub use portable::Portable;
+
+use half::bf16;
 
 /// Vectors of [`LANES`](Simd::LANES) f32 values and what kernels do with them.
 ///
 /// `mul_add` rounds once where the hardware has a fused instruction and twice in the portable path.
+///
+/// Products of bf16 work on pairs: each 32-bit lane of a [`P`](Simd::P) holds two values, the first in its lower half.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// A vector of f32.
     type V: Copy;
+    /// A vector of as many pairs of bf16.
+    type P: Copy;
     /// Number of f32 values in a vector; a power of two.
     const LANES: usize;
 
@@ -73,6 +81,56 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `p` must be valid for writing `n <= LANES` values.
     unsafe fn store_ptr_partial(self, p: *mut f32, v: Self::V, n: usize);
 
+    /// `LANES` values, widened.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `LANES` values.
+    unsafe fn load_bf16_ptr(self, p: *const bf16) -> Self::V;
+    /// `n` values, widened, and zeros after them.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `n <= LANES` values.
+    unsafe fn load_bf16_ptr_partial(self, p: *const bf16, n: usize) -> Self::V;
+    /// Rounds to the nearest bf16, ties to even. (Values below 2^-126 may become 0.)
+    ///
+    /// # Safety
+    /// `p` must be valid for writing `LANES` values.
+    unsafe fn store_bf16_ptr(self, p: *mut bf16, v: Self::V);
+    /// The first `n` lanes, rounded.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing `n <= LANES` values.
+    unsafe fn store_bf16_ptr_partial(self, p: *mut bf16, v: Self::V, n: usize);
+    /// The pairs of `2·LANES` values that follow one another.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `2·LANES` values.
+    unsafe fn load_pairs_ptr(self, p: *const bf16) -> Self::P;
+    /// The pairs of `n` values that follow one another, zeros after them.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `n <= 2·LANES` values.
+    unsafe fn load_pairs_ptr_partial(self, p: *const bf16, n: usize) -> Self::P;
+    /// The two values at `p` in every lane.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading two values.
+    unsafe fn splat_pair_ptr(self, p: *const bf16) -> Self::P;
+    /// Pairs of a value at `first` and one at `second`, lane by lane.
+    ///
+    /// # Safety
+    /// Both must be valid for reading `LANES` values.
+    unsafe fn interleave_ptr(self, first: *const bf16, second: *const bf16) -> Self::P;
+    /// Writes pairs, each as two values that follow one another.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing `2·LANES` values.
+    unsafe fn store_pairs_ptr(self, p: *mut bf16, pairs: Self::P);
+    /// Pairs of a value of `first` and one of `second`, rounded, lane by lane.
+    fn pair(self, first: Self::V, second: Self::V) -> Self::P;
+    /// Adds both products of each pair of `a` with that of `b` to `acc`.
+    fn dot_pairs(self, a: Self::P, b: Self::P, acc: Self::V) -> Self::V;
+
     /// `a + b`
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`
@@ -118,29 +176,41 @@ pub trait Simd: Copy + Send + Sync + 'static {
 /// fn add_assign_kernel<S: Simd>(s: S, out: &mut [f32], x: &[f32]) { .. }
 /// ```
 ///
+/// Type parameters stand in brackets: `fn copy [X: Element, Y: Element] (x: &[X], y: &mut [Y]) = copy_kernel`.
+///
 /// [`Isa`]: crate::Isa
 #[macro_export]
 macro_rules! simd_fn {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($lt:lifetime),+>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:ident) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($lt:lifetime),+>)? $([$($of:ident : $bound:path),+])? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:ident) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis fn $name $(<$($lt),+>)? (isa: $crate::Isa, $($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name <$($($lt,)+)? $($($of: $bound),+)?> (isa: $crate::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512bf16 <$($($lt,)+)? $($($of: $bound),+)?> ($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: this function is compiled for the set.
+                $kernel(unsafe { $crate::simd::Avx512::<true>::new() }, $($arg),*)
+            }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
             #[allow(clippy::too_many_arguments)]
-            fn avx512 $(<$($lt),+>)? ($($arg: $ty),*) $(-> $ret)? {
+            fn avx512 <$($($lt,)+)? $($($of: $bound),+)?> ($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: this function is compiled for the set.
-                $kernel(unsafe { $crate::simd::Avx512::new() }, $($arg),*)
+                $kernel(unsafe { $crate::simd::Avx512::<false>::new() }, $($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
-            fn avx2 $(<$($lt),+>)? ($($arg: $ty),*) $(-> $ret)? {
+            fn avx2 <$($($lt,)+)? $($($of: $bound),+)?> ($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: this function is compiled for the set.
                 $kernel(unsafe { $crate::simd::Avx2::new() }, $($arg),*)
             }
             match isa.level() {
                 // SAFETY: an `Isa` exists only for a set that was detected on this machine.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Level::Avx512Bf16 => unsafe { avx512bf16($($arg),*) },
+                // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::isa::Level::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.

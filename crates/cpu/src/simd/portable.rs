@@ -1,12 +1,29 @@
 //! Plain Rust, eight lanes: the compiler vectorises it for the target's baseline (SSE2, NEON).
 
 use super::Simd;
+use half::bf16;
 
 /// The path that every machine has.
 #[derive(Clone, Copy)]
 pub struct Portable;
 
 type V = [f32; 8];
+
+/// The first value of a pair is in the lower half.
+type P = [u32; 8];
+
+/// What half's own conversion does, in a form that is vectorised.
+#[inline(always)]
+fn round_bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+    if x.is_nan() { (bits >> 16) | 0x40 } else { rounded }
+}
+
+#[inline(always)]
+fn to_pair(first: u32, second: u32) -> u32 {
+    first | second << 16
+}
 
 #[inline(always)]
 fn map(a: V, f: impl Fn(f32) -> f32) -> V {
@@ -20,6 +37,7 @@ fn zip(a: V, b: V, f: impl Fn(f32, f32) -> f32) -> V {
 
 impl Simd for Portable {
     type V = V;
+    type P = P;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -47,6 +65,68 @@ impl Simd for Portable {
     unsafe fn store_ptr_partial(self, p: *mut f32, v: V, n: usize) {
         // SAFETY: the caller vouches for n values, n <= 8.
         unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, n) };
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, p: *const bf16) -> V {
+        // SAFETY: the caller's; an array has the alignment of its elements.
+        unsafe { p.cast::<[u16; 8]>().read().map(|x| f32::from_bits(u32::from(x) << 16)) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr_partial(self, p: *const bf16, n: usize) -> V {
+        // SAFETY: the caller's; i < n.
+        std::array::from_fn(|i| if i < n { unsafe { *p.add(i) }.to_f32() } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_ptr(self, p: *mut bf16, v: V) {
+        // SAFETY: the caller's.
+        unsafe { p.cast::<[u16; 8]>().write(v.map(|x| round_bf16(x) as u16)) }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_ptr_partial(self, p: *mut bf16, v: V, n: usize) {
+        for (i, x) in v.into_iter().enumerate().take(n) {
+            // SAFETY: the caller's; i < n.
+            unsafe { *p.add(i) = bf16::from_bits(round_bf16(x) as u16) };
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs_ptr(self, p: *const bf16) -> P {
+        // SAFETY: the caller's.
+        let x = unsafe { p.cast::<[u16; 16]>().read() };
+        std::array::from_fn(|i| to_pair(x[2 * i].into(), x[2 * i + 1].into()))
+    }
+    #[inline(always)]
+    unsafe fn load_pairs_ptr_partial(self, p: *const bf16, n: usize) -> P {
+        // SAFETY: the caller's; i < n.
+        let at = |i: usize| if i < n { unsafe { *p.add(i) }.to_bits().into() } else { 0 };
+        std::array::from_fn(|i| to_pair(at(2 * i), at(2 * i + 1)))
+    }
+    #[inline(always)]
+    unsafe fn splat_pair_ptr(self, p: *const bf16) -> P {
+        // SAFETY: the caller's.
+        let x = unsafe { p.cast::<[u16; 2]>().read() };
+        [to_pair(x[0].into(), x[1].into()); 8]
+    }
+    #[inline(always)]
+    unsafe fn interleave_ptr(self, a: *const bf16, b: *const bf16) -> P {
+        // SAFETY: the caller's.
+        let (a, b) = unsafe { (a.cast::<[u16; 8]>().read(), b.cast::<[u16; 8]>().read()) };
+        std::array::from_fn(|i| to_pair(a[i].into(), b[i].into()))
+    }
+    #[inline(always)]
+    unsafe fn store_pairs_ptr(self, p: *mut bf16, pairs: P) {
+        let x: [u16; 16] = std::array::from_fn(|i| (pairs[i / 2] >> (16 * (i % 2))) as u16);
+        // SAFETY: the caller's.
+        unsafe { p.cast::<[u16; 16]>().write(x) }
+    }
+    #[inline(always)]
+    fn pair(self, a: V, b: V) -> P {
+        std::array::from_fn(|i| to_pair(round_bf16(a[i]), round_bf16(b[i])))
+    }
+    #[inline(always)]
+    fn dot_pairs(self, a: P, b: P, acc: V) -> V {
+        let first = |p: P| p.map(|x| f32::from_bits(x << 16));
+        let second = |p: P| p.map(|x| f32::from_bits(x & 0xffff_0000));
+        self.mul_add(second(a), second(b), self.mul_add(first(a), first(b), acc))
     }
     #[inline(always)]
     fn add(self, a: V, b: V) -> V {
