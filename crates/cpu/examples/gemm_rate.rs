@@ -1,7 +1,8 @@
-//! Rates of matrix products as shares of what multiply-adds reach from registers, measured in turns:
+//! Rates of matrix products as shares of what the instruction reaches from registers, measured in turns:
 //! `cargo run --release -p kiln-cpu --example gemm_rate [threads] [m n k]`.
 
-use kiln_cpu::gemm::{Epilogue, Matrix, gemm, gemm_scratch_len};
+use half::bf16;
+use kiln_cpu::gemm::{Epilogue, Matrix, Operand, gemm, gemm_scratch_len};
 use kiln_cpu::{Context, Isa, peak};
 use std::time::Instant;
 
@@ -18,6 +19,38 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
+fn measure<T: Operand>(cx: &Context, (m, n, k): (usize, usize, usize), roof: &dyn Fn() -> f64) {
+    let len = (m * k).max(n * k);
+    let data: Vec<T> = (0..len).map(|i| T::from_f32((i % 13) as f32 * 0.1 - 0.6)).collect();
+    let mut c = vec![0.0f32; m * n];
+    let mut scratch = vec![0.0; gemm_scratch_len(cx, m, n, k)];
+    let flops = 2.0 * m as f64 * n as f64 * k as f64;
+    let runs = (3e10 / flops).clamp(5.0, 15.0) as usize;
+    for (name, a, b) in [
+        ("A B ", Matrix::row_major(&data, m, k), Matrix::row_major(&data, k, n)),
+        ("A Bt", Matrix::row_major(&data, m, k), Matrix::row_major(&data, n, k).t()),
+        ("At B", Matrix::row_major(&data, k, m).t(), Matrix::row_major(&data, k, n)),
+    ] {
+        let (mut roofs, mut rates, mut shares) = (vec![], vec![], vec![]);
+        for _ in 0..runs {
+            let before = roof();
+            let start = Instant::now();
+            gemm(cx, a, b, &mut c, Epilogue::Set, &mut scratch);
+            let rate = flops / start.elapsed().as_secs_f64() / 1e9;
+            roofs.push(before);
+            rates.push(rate);
+            shares.push(rate / before);
+        }
+        println!(
+            "{} {m:5} x {n:5} x {k:5} {name}: {:6.1} of {:6.1} GFLOP/s, share {:.3}",
+            if T::PER_LANE == 1 { " f32" } else { "bf16" },
+            median(&mut rates),
+            median(&mut roofs),
+            median(&mut shares)
+        );
+    }
+}
+
 fn main() {
     let args: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let cx = Context::new(Isa::from_env().expect("KILN_ISA"), args.first().copied().unwrap_or(2));
@@ -26,33 +59,8 @@ fn main() {
         _ => SHAPES.to_vec(),
     };
     println!("{} on {} threads", cx.isa, cx.pool.threads());
-    for (m, n, k) in shapes {
-        let len = (m * k).max(n * k);
-        let data: Vec<f32> = (0..len).map(|i| (i % 13) as f32 * 0.1 - 0.6).collect();
-        let mut c = vec![0.0; m * n];
-        let mut scratch = vec![0.0; gemm_scratch_len(&cx, m, n, k)];
-        let flops = 2.0 * m as f64 * n as f64 * k as f64;
-        let runs = (3e10 / flops).clamp(5.0, 15.0) as usize;
-        for (name, a, b) in [
-            ("A B ", Matrix::row_major(&data, m, k), Matrix::row_major(&data, k, n)),
-            ("A Bt", Matrix::row_major(&data, m, k), Matrix::row_major(&data, n, k).t()),
-            ("At B", Matrix::row_major(&data, k, m).t(), Matrix::row_major(&data, k, n)),
-        ] {
-            let (mut roof, mut rate, mut share) = (vec![], vec![], vec![]);
-            for _ in 0..runs {
-                let before = peak::register_rate(&cx);
-                let start = Instant::now();
-                gemm(&cx, a, b, &mut c, Epilogue::Set, &mut scratch);
-                rate.push(flops / start.elapsed().as_secs_f64() / 1e9);
-                roof.push(before);
-                share.push(rate[rate.len() - 1] / before);
-            }
-            println!(
-                "{m:5} x {n:5} x {k:5} {name}: {:6.1} of {:6.1} GFLOP/s, share {:.3}",
-                median(&mut rate),
-                median(&mut roof),
-                median(&mut share)
-            );
-        }
+    for shape in shapes {
+        measure::<f32>(&cx, shape, &|| peak::register_rate(&cx));
+        measure::<bf16>(&cx, shape, &|| peak::register_rate_bf16(&cx));
     }
 }

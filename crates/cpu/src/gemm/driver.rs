@@ -6,29 +6,30 @@
 //! do not depend on which thread computes what, nor on how many there are.
 
 use super::matrix::Matrix;
+use super::operand::Operand;
 use super::pack;
-use super::tile::{LINE, Start, Tile, TileArgs};
-use super::{Epilogue, Output};
+use super::sink::{Place, Sink};
+use super::tile::{LINE, Panels, Tile};
 use crate::pool::SharedSlice;
 use crate::{Context, simd_fn};
 use std::ops::Range;
 
-/// Longest block of k. Each block but the first reads what the one before it has written to C; a panel of A, 24 KB with
+/// Longest block of k, in lanes. Each block but the first reads what the one before it has written to C; a panel of A, 24 KB with
 /// AVX-512, still stays in a first-level cache.
 const KC: usize = 768;
-/// Values in a packed block of B, of which there are two: 2.4 MB of a shared third-level cache.
+/// Lanes in a packed block of B, of which there are two: 2.4 MB of a shared third-level cache.
 const B_BLOCK: usize = 768 * 768;
-/// Values of A that a task packs at once: 0.3 MB of a second-level cache of 1 MB. Each panel of B that comes from the
+/// Lanes of A that a task packs at once: 0.3 MB of a second-level cache of 1 MB. Each panel of B that comes from the
 /// third level meets all of them.
 const A_BLOCK: usize = 96 * 768;
 /// Products of fewer multiply-adds than this are not worth waking other threads for.
 const PARALLEL_FROM: usize = 1 << 18;
 
-/// How a product is cut up.
+/// How a product is cut up. Lengths along k are in lanes.
 pub(super) struct Plan {
     mr: usize,
     nr: usize,
-    /// Steps of k in a block.
+    /// Lanes of k in a block.
     kc: usize,
     /// Columns in a block.
     nc: usize,
@@ -39,9 +40,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(cx: &Context, m: usize, n: usize, k: usize) -> Self {
+    /// For `k` lanes; `cut`: whether k may be cut into blocks.
+    fn new(cx: &Context, m: usize, n: usize, k: usize, cut: bool) -> Self {
         let (mr, nr) = tile_shape(cx.isa);
-        let kc = split_evenly(k, KC, 8);
+        let kc = split_evenly(k, longest_block(k, cut), 8);
         let nc = split_evenly(n, (B_BLOCK / kc.max(64)).max(nr), nr);
         let mc = max_rows(kc, mr).min(m.next_multiple_of(mr));
         let work = m.saturating_mul(n).saturating_mul(k);
@@ -64,15 +66,22 @@ impl Plan {
     }
 }
 
-/// Enough for this product and every smaller one; how evenly a smaller one happens to be cut makes no difference.
+fn longest_block(k: usize, cut: bool) -> usize {
+    if cut { KC } else { k.max(KC) }
+}
+
+/// Enough for this product and every smaller one, of any types; how evenly a smaller one happens to be cut makes no
+/// difference.
 pub(super) fn scratch_len(cx: &Context, m: usize, n: usize, k: usize) -> usize {
     let (mr, nr) = tile_shape(cx.isa);
-    let depth = k.next_multiple_of(8).clamp(8, KC);
+    // Lanes of f32 in blocks, or pairs of bf16 in a single one.
+    let longest = longest_block(k.div_ceil(2), false);
+    let depth = k.next_multiple_of(8).clamp(8, longest.next_multiple_of(8));
     // Two blocks, each rounded up in both directions, of a B that may not fill them.
     let whole = (k.next_multiple_of(8) + 16).saturating_mul(n.next_multiple_of(nr) + 2 * nr);
-    let packed_b = whole.min(2 * (B_BLOCK + KC * nr)).next_multiple_of(2 * LINE);
+    let packed_b = whole.min(2 * (B_BLOCK + depth * nr)).next_multiple_of(2 * LINE);
     let packed_a =
-        (depth * m.next_multiple_of(mr)).min(A_BLOCK.max(KC * mr)).next_multiple_of(LINE);
+        (depth * m.next_multiple_of(mr)).min(A_BLOCK.max(depth * mr)).next_multiple_of(LINE);
     LINE + packed_b + cx.pool.threads() * packed_a
 }
 
@@ -96,50 +105,63 @@ fn tile_shape_kernel<S: Tile>(_s: S) -> (usize, usize) {
 
 /// One block of B against all rows of A.
 #[derive(Clone, Copy)]
-struct Stage<'a> {
-    /// All rows of A, the block's steps of k.
-    a: Matrix<'a>,
+struct Stage<'a, T, K> {
+    /// All rows of A, the block's values of k.
+    a: Matrix<'a, T>,
     /// The block.
-    b: Matrix<'a>,
-    packed_b: *mut f32,
+    b: Matrix<'a, T>,
+    packed_b: *mut T,
     /// First column of the block in C.
     col: usize,
-    output: Output<'a>,
+    sink: K,
+    /// Whether tiles above the diagonal may be left out.
+    symmetric: bool,
     first: bool,
     last: bool,
 }
 
 // SAFETY: tasks pack disjoint parts of B in the run before the one that reads them, and write to disjoint parts of C.
-unsafe impl Send for Stage<'_> {}
+unsafe impl<T: Operand, K: Sink> Send for Stage<'_, T, K> {}
 // SAFETY: as above.
-unsafe impl Sync for Stage<'_> {}
+unsafe impl<T: Operand, K: Sink> Sync for Stage<'_, T, K> {}
 
-pub(super) fn run(
+impl<T: Operand, K: Sink> Stage<'_, T, K> {
+    /// Lanes of the block's depth.
+    fn depth(&self) -> usize {
+        self.a.cols().div_ceil(T::PER_LANE)
+    }
+}
+
+/// Runs a product whose shapes have been checked; C must be as large as `sink` was told.
+pub(super) fn run<T: Operand, K: Sink>(
     cx: &Context,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    output: Output<'_>,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    sink: K,
+    symmetric: bool,
     scratch: &mut [f32],
 ) {
     let (m, n, k) = (a.rows(), b.cols(), a.cols());
-    let plan = Plan::new(cx, m, n, k);
+    let lanes = k.div_ceil(T::PER_LANE);
+    let plan = Plan::new(cx, m, n, lanes, K::KEEPS_SUMS);
     let needed = scratch_len(cx, m, n, k);
     assert!(scratch.len() >= needed, "scratch of {} values, {needed} needed", scratch.len());
     let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
-    let (k_blocks, stages) = plan.stages(n, k);
+    let (k_blocks, stages) = plan.stages(n, lanes);
     let (packed_b, packed_a) = scratch[skip..].split_at_mut(plan.packed_b_len() * stages.min(2));
     let packed_a = SharedSlice::new(packed_a);
     // Only stages that follow one another are alive at once: two places for packed blocks, used in turns.
     let places = SharedSlice::new(packed_b).as_ptr();
     let stage = |number: usize| {
-        let (col, step) = (number / k_blocks * plan.nc, number % k_blocks * plan.kc);
-        let (cols, depth) = (plan.nc.min(n - col), plan.kc.min(k - step));
+        let (col, step) = (number / k_blocks * plan.nc, number % k_blocks * plan.kc * T::PER_LANE);
+        let (cols, depth) = (plan.nc.min(n - col), (plan.kc * T::PER_LANE).min(k - step));
         Stage {
             a: a.part(0, step, m, depth),
             b: b.part(step, col, depth, cols),
-            packed_b: places.wrapping_add(number % 2 * plan.packed_b_len()),
+            packed_b: places.wrapping_add(number % 2 * plan.packed_b_len()).cast(),
             col,
-            output,
+            sink,
+            symmetric,
             first: step == 0,
             last: step + depth >= k,
         }
@@ -153,21 +175,21 @@ pub(super) fn run(
 
 /// Computes one stage while packing the next: small tasks that do not wait for the others, and fill the time in which
 /// some threads still compute.
-fn run_tasks(
+fn run_tasks<T: Operand, K: Sink>(
     cx: &Context,
     plan: &Plan,
-    current: Option<Stage<'_>>,
-    next: Option<Stage<'_>>,
+    current: Option<Stage<'_, T, K>>,
+    next: Option<Stage<'_, T, K>>,
     packed_a: SharedSlice<f32>,
 ) {
-    let grid = current.map(|stage| (stage, Grid::new(plan, &stage)));
+    let grid = current.map(|stage| (stage, Grid::new(plan, stage.a.rows(), stage.b.cols())));
     let computing = grid.map_or(0, |(_, grid)| grid.row_tasks * grid.col_tasks);
-    let depth = next.map_or(0, |stage| stage.a.cols());
+    let depth = next.map_or(0, |stage| stage.depth());
     // Whole cache lines of the source to each task, whichever way it lies.
     let pack_steps = depth.div_ceil(4 * plan.threads).next_multiple_of(LINE).max(LINE);
     let task = |number: usize, thread: usize| {
         if let Some((stage, grid)) = grid.filter(|_| number < computing) {
-            let (rows, cols) = grid.part(plan, &stage, number);
+            let (rows, cols) = grid.part(number);
             let len = plan.packed_a_len();
             // SAFETY: one task at a time runs under a thread's number.
             let packed_a = unsafe { packed_a.range(thread * len, len) };
@@ -188,102 +210,103 @@ fn run_tasks(
 /// The tasks that compute a stage: shares of its rows by shares of its columns.
 #[derive(Clone, Copy)]
 struct Grid {
-    panels: usize,
-    col_panels: usize,
+    rows: Axis,
+    cols: Axis,
     row_tasks: usize,
     col_tasks: usize,
 }
 
+/// Rows or columns of C, in panels.
+#[derive(Clone, Copy)]
+struct Axis {
+    total: usize,
+    panel: usize,
+}
+
+impl Axis {
+    fn panels(self) -> usize {
+        self.total.div_ceil(self.panel)
+    }
+
+    /// The elements of one of `parts` nearly equal shares, whole panels but for the last.
+    fn share(self, parts: usize, part: usize) -> Range<usize> {
+        let bound = |part: usize| (self.panels() * part / parts * self.panel).min(self.total);
+        bound(part)..bound(part + 1)
+    }
+}
+
 impl Grid {
-    fn new(plan: &Plan, stage: &Stage<'_>) -> Self {
-        let panels = stage.a.rows().div_ceil(plan.mr);
-        let col_panels = stage.b.cols().div_ceil(plan.nr);
+    fn new(plan: &Plan, rows: usize, cols: usize) -> Self {
+        let rows = Axis { total: rows, panel: plan.mr };
+        let cols = Axis { total: cols, panel: plan.nr };
+        let panels = rows.panels();
         let row_tasks =
             panels.div_ceil(plan.mc / plan.mr).next_multiple_of(plan.threads).min(panels);
-        let col_tasks = (4 * plan.threads).div_ceil(row_tasks).min(col_panels.div_ceil(2));
-        Grid { panels, col_panels, row_tasks, col_tasks }
+        let col_tasks = (4 * plan.threads).div_ceil(row_tasks).min(cols.panels().div_ceil(2));
+        Grid { rows, cols, row_tasks, col_tasks }
     }
 
     /// Rows and columns of one task.
-    fn part(&self, plan: &Plan, stage: &Stage<'_>, number: usize) -> (Range<usize>, Range<usize>) {
+    fn part(&self, number: usize) -> (Range<usize>, Range<usize>) {
         let (row, col) = (number / self.col_tasks, number % self.col_tasks);
-        let rows = share(self.panels, self.row_tasks, row, plan.mr, stage.a.rows());
-        let cols = share(self.col_panels, self.col_tasks, col, plan.nr, stage.b.cols());
-        (rows, cols)
+        (self.rows.share(self.row_tasks, row), self.cols.share(self.col_tasks, col))
     }
 }
 
-/// The elements of one of `parts` nearly equal shares of `panels` panels that cover `total` elements.
-fn share(panels: usize, parts: usize, part: usize, panel: usize, total: usize) -> Range<usize> {
-    let bound = |part: usize| (panels * part / parts * panel).min(total);
-    bound(part)..bound(part + 1)
-}
-
-simd_fn! { fn pack_b(stage: Stage<'_>, from: usize, to: usize) = pack_b_kernel }
+simd_fn! { fn pack_b[T: Operand, K: Sink](stage: Stage<'_, T, K>, from: usize, to: usize) = pack_b_kernel }
 #[inline(always)]
-fn pack_b_kernel<S: Tile>(s: S, stage: Stage<'_>, from: usize, to: usize) {
+fn pack_b_kernel<S: Tile, T: Operand, K: Sink>(
+    s: S,
+    stage: Stage<'_, T, K>,
+    from: usize,
+    to: usize,
+) {
     // SAFETY: the packed block has room for all panels, and `run_tasks` gives each task steps of its own.
     unsafe { pack::pack(s, stage.b.t(), S::NR, from..to, stage.packed_b) };
 }
 
 simd_fn! {
-    fn compute(
-        stage: Stage<'_>,
+    fn compute[T: Operand, K: Sink](
+        stage: Stage<'_, T, K>,
         rows: Range<usize>,
         cols: Range<usize>,
         packed_a: &mut [f32],
     ) = compute_kernel
 }
 #[inline(always)]
-fn compute_kernel<S: Tile>(
+fn compute_kernel<S: Tile, T: Operand, K: Sink>(
     s: S,
-    stage: Stage<'_>,
+    stage: Stage<'_, T, K>,
     rows: Range<usize>,
     cols: Range<usize>,
     packed_a: &mut [f32],
 ) {
-    let depth = stage.a.cols();
-    let a = stage.a.part(rows.start, 0, rows.len(), depth);
+    let depth = stage.depth();
+    let a = stage.a.part(rows.start, 0, rows.len(), stage.a.cols());
     assert!(packed_a.len() >= rows.len().next_multiple_of(S::MR) * depth);
-    // SAFETY: the panels fit, by the assertion.
-    unsafe { pack::pack(s, a, S::MR, 0..depth, packed_a.as_mut_ptr()) };
+    let packed_a: *mut T = packed_a.as_mut_ptr().cast();
+    // SAFETY: the panels fit, by the assertion; a value of f32 takes as much room as a lane.
+    unsafe { pack::pack(s, a, S::MR, 0..depth, packed_a) };
     for col in cols.clone().step_by(S::NR) {
         for row in rows.clone().step_by(S::MR) {
-            if stage.output.symmetric && stage.col + col >= row + S::MR {
+            if stage.symmetric && stage.col + col >= row + S::MR {
                 continue;
             }
-            let offset = row * stage.output.ldc + stage.col + col;
+            let place = Place {
+                row,
+                col: stage.col + col,
+                rows: S::MR.min(rows.end - row),
+                cols: S::NR.min(cols.end - col),
+                first: stage.first,
+                last: stage.last,
+            };
             // SAFETY: panels of A and B lie at these places, shares begin on whole panels; C holds all rows and
-            // columns (checked when the output was made), and no other task has this tile.
+            // columns (checked when the sink was made), and no other task has this tile.
             unsafe {
-                s.tile(&TileArgs {
-                    depth,
-                    a: packed_a.as_ptr().add((row - rows.start) * depth),
-                    b: stage.packed_b.add(col * depth),
-                    c: stage.output.c.add(offset),
-                    ldc: stage.output.ldc,
-                    rows: S::MR.min(rows.end - row),
-                    cols: S::NR.min(cols.end - col),
-                    start: start(&stage, offset),
-                    relu_squared: stage.last
-                        && matches!(stage.output.epilogue, Epilogue::ReluSquared),
-                });
+                let a = packed_a.add((row - rows.start) * depth * T::PER_LANE).cast_const();
+                let b = stage.packed_b.add(col * depth * T::PER_LANE).cast_const();
+                s.tile(Panels { depth, a, b }, &stage.sink, place);
             }
         }
-    }
-}
-
-/// What the tile at `offset` adds its sums to: later blocks of k go on from what the first one wrote.
-#[inline(always)]
-fn start(stage: &Stage<'_>, offset: usize) -> Start {
-    if !stage.first {
-        return Start::C;
-    }
-    match stage.output.epilogue {
-        Epilogue::Set | Epilogue::ReluSquared => Start::Zero,
-        Epilogue::Accumulate { beta: 0.0 } => Start::Zero,
-        Epilogue::Accumulate { beta: 1.0 } => Start::C,
-        Epilogue::Accumulate { beta } => Start::Scaled(beta),
-        Epilogue::AddResidual(r) => Start::Residual(r.as_ptr().wrapping_add(offset)),
     }
 }

@@ -2,8 +2,9 @@
 //! lies. Packing it would cost more than the product.
 
 use super::matrix::Matrix;
-use super::{Epilogue, Output};
-use crate::simd::Simd;
+use super::operand::Operand;
+use super::sink::Dense;
+use crate::simd::{Element, Simd};
 use crate::{Context, simd_fn};
 
 /// Most rows of A that this path takes.
@@ -16,11 +17,16 @@ const TASK_VALUES: usize = 16 * 1024;
 const AHEAD: usize = 2 * 1024;
 
 /// Whether this path suits the product.
-pub(super) fn suits(a: &Matrix<'_>, b: &Matrix<'_>) -> bool {
+pub(super) fn suits<T: Operand>(a: &Matrix<'_, T>, b: &Matrix<'_, T>) -> bool {
     a.rows() <= MAX_ROWS && a.has_contiguous_rows() && b.t().has_contiguous_rows()
 }
 
-pub(super) fn run(cx: &Context, a: Matrix<'_>, b: Matrix<'_>, output: Output<'_>) {
+pub(super) fn run<T: Operand, C: Element>(
+    cx: &Context,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    output: Dense<'_, C>,
+) {
     let n = b.cols();
     let per_task = TASK_VALUES.div_ceil(b.rows().max(1)).max(n.div_ceil(8 * cx.pool.threads()));
     let per_task = per_task.next_multiple_of(4);
@@ -31,56 +37,56 @@ pub(super) fn run(cx: &Context, a: Matrix<'_>, b: Matrix<'_>, output: Output<'_>
 }
 
 simd_fn! {
-    fn stream(a: Matrix<'_>, w: Matrix<'_>, output: Output<'_>, cols: std::ops::Range<usize>) = stream_kernel
+    fn stream[T: Operand, C: Element](a: Matrix<'_, T>, w: Matrix<'_, T>, output: Dense<'_, C>, cols: std::ops::Range<usize>) = stream_kernel
 }
 #[inline(always)]
-fn stream_kernel<S: Simd>(
+fn stream_kernel<S: Simd, T: Operand, C: Element>(
     s: S,
-    a: Matrix<'_>,
-    w: Matrix<'_>,
-    output: Output<'_>,
+    a: Matrix<'_, T>,
+    w: Matrix<'_, T>,
+    output: Dense<'_, C>,
     cols: std::ops::Range<usize>,
 ) {
     match a.rows() {
         0 => {}
-        1 => rows_of_w::<S, 1, 4>(s, a, w, output, cols),
-        2 => rows_of_w::<S, 2, 4>(s, a, w, output, cols),
-        3 => rows_of_w::<S, 3, 4>(s, a, w, output, cols),
-        4 => rows_of_w::<S, 4, 4>(s, a, w, output, cols),
-        5 => rows_of_w::<S, 5, 2>(s, a, w, output, cols),
-        6 => rows_of_w::<S, 6, 2>(s, a, w, output, cols),
-        7 => rows_of_w::<S, 7, 2>(s, a, w, output, cols),
-        8 => rows_of_w::<S, 8, 2>(s, a, w, output, cols),
+        1 => rows_of_w::<S, T, C, 1, 4>(s, a, w, output, cols),
+        2 => rows_of_w::<S, T, C, 2, 4>(s, a, w, output, cols),
+        3 => rows_of_w::<S, T, C, 3, 4>(s, a, w, output, cols),
+        4 => rows_of_w::<S, T, C, 4, 4>(s, a, w, output, cols),
+        5 => rows_of_w::<S, T, C, 5, 2>(s, a, w, output, cols),
+        6 => rows_of_w::<S, T, C, 6, 2>(s, a, w, output, cols),
+        7 => rows_of_w::<S, T, C, 7, 2>(s, a, w, output, cols),
+        8 => rows_of_w::<S, T, C, 8, 2>(s, a, w, output, cols),
         rows => unreachable!("{rows} rows"),
     }
 }
 
 /// `M` rows of A against rows `cols` of w, `W` at a time.
 #[inline(always)]
-fn rows_of_w<S: Simd, const M: usize, const W: usize>(
+fn rows_of_w<S: Simd, T: Operand, C: Element, const M: usize, const W: usize>(
     s: S,
-    a: Matrix<'_>,
-    w: Matrix<'_>,
-    output: Output<'_>,
+    a: Matrix<'_, T>,
+    w: Matrix<'_, T>,
+    output: Dense<'_, C>,
     cols: std::ops::Range<usize>,
 ) {
     let mut col = cols.start;
     while col + W <= cols.end {
-        dots::<S, M, W>(s, a, w, output, col);
+        dots::<S, T, C, M, W>(s, a, w, output, col);
         col += W;
     }
     while col < cols.end {
-        dots::<S, M, 1>(s, a, w, output, col);
+        dots::<S, T, C, M, 1>(s, a, w, output, col);
         col += 1;
     }
 }
 
 #[inline(always)]
-fn dots<S: Simd, const M: usize, const W: usize>(
+fn dots<S: Simd, T: Operand, C: Element, const M: usize, const W: usize>(
     s: S,
-    a: Matrix<'_>,
-    w: Matrix<'_>,
-    output: Output<'_>,
+    a: Matrix<'_, T>,
+    w: Matrix<'_, T>,
+    output: Dense<'_, C>,
     col: usize,
 ) {
     let k = a.cols();
@@ -94,46 +100,35 @@ fn dots<S: Simd, const M: usize, const W: usize>(
     }
     let mut acc = [[s.splat(0.0); W]; M];
     let ahead = W * w.row_stride() * (AHEAD / (W * w.row_stride()).max(1)).max(1);
-    let whole = k - k % S::LANES;
-    for d in (0..whole).step_by(S::LANES) {
-        let mut v = [s.splat(0.0); W];
-        for (v, row) in v.iter_mut().zip(&rows) {
-            // SAFETY: `d + LANES <= k`, the length of every row.
-            *v = unsafe { s.load_ptr(row.as_ptr().add(d)) };
+    let step = S::LANES * T::PER_LANE;
+    let whole = k - k % step;
+    for d in (0..whole).step_by(step) {
+        // SAFETY: `d + step <= k`, the length of every row.
+        let v: [T::Lanes<S>; W] =
+            std::array::from_fn(|j| unsafe { T::load_lanes(s, rows[j].as_ptr().add(d)) });
+        for row in &rows {
             // Rows are too short for the hardware to run ahead on its own.
-            s.prefetch(row.as_ptr().wrapping_add(d + ahead));
+            s.prefetch(row.as_ptr().wrapping_add(d + ahead).cast());
         }
         for (sums, x) in acc.iter_mut().zip(&x) {
             // SAFETY: as above.
-            let x = unsafe { s.load_ptr(x.as_ptr().add(d)) };
+            let x = unsafe { T::load_lanes(s, x.as_ptr().add(d)) };
             for (sum, &v) in sums.iter_mut().zip(&v) {
-                *sum = s.mul_add(x, v, *sum);
+                *sum = T::multiply_add(s, x, v, *sum);
             }
         }
     }
+    let rest = |row: &[T]| {
+        let row = &row[whole..];
+        // SAFETY: so many values are left, fewer than a vector holds.
+        unsafe { T::load_lanes_partial(s, row.as_ptr(), row.len()) }
+    };
     for (i, (sums, x)) in acc.iter().zip(&x).enumerate() {
         for (j, (&sum, row)) in sums.iter().zip(&rows).enumerate() {
-            let (x, v) = (s.load_partial(&x[whole..]), s.load_partial(&row[whole..]));
-            let sum = s.reduce_add(s.mul_add(x, v, sum));
+            let sum = s.reduce_add(T::multiply_add(s, rest(x), rest(row), sum));
             let offset = i * output.ldc + col + j;
             // SAFETY: element (i, col + j) of C exists, and no other task writes it.
-            unsafe { write(output, offset, sum) };
+            unsafe { output.write_vector(s, offset, 1, s.splat(sum), (true, true)) };
         }
-    }
-}
-
-/// # Safety
-/// `offset` must be that of an element of C which nothing else accesses.
-#[inline(always)]
-unsafe fn write(output: Output<'_>, offset: usize, sum: f32) {
-    // SAFETY: the caller's.
-    unsafe {
-        let c = output.c.add(offset);
-        *c = match output.epilogue {
-            Epilogue::Set | Epilogue::Accumulate { beta: 0.0 } => sum,
-            Epilogue::Accumulate { beta } => beta * *c + sum,
-            Epilogue::AddResidual(r) => *r.as_ptr().add(offset) + sum,
-            Epilogue::ReluSquared => sum.max(0.0) * sum.max(0.0),
-        };
     }
 }

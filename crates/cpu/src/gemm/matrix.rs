@@ -2,21 +2,21 @@
 
 /// A `rows` x `cols` matrix inside a slice: element (i, j) is `data[i·row_stride + j·col_stride]`.
 #[derive(Clone, Copy)]
-pub struct Matrix<'a> {
-    data: &'a [f32],
+pub struct Matrix<'a, T = f32> {
+    data: &'a [T],
     rows: usize,
     cols: usize,
     row_stride: usize,
     col_stride: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, T: Copy> Matrix<'a, T> {
     /// A view with any strides, in values.
     ///
     /// # Panics
     /// When an element lies outside `data`.
     pub fn new(
-        data: &'a [f32],
+        data: &'a [T],
         rows: usize,
         cols: usize,
         row_stride: usize,
@@ -40,7 +40,7 @@ impl<'a> Matrix<'a> {
     ///
     /// # Panics
     /// When `data` holds fewer than `rows · cols` values.
-    pub fn row_major(data: &'a [f32], rows: usize, cols: usize) -> Self {
+    pub fn row_major(data: &'a [T], rows: usize, cols: usize) -> Self {
         Matrix::new(data, rows, cols, cols, 1)
     }
 
@@ -94,7 +94,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Element (0, 0) and what follows it.
-    pub fn data(&self) -> &'a [f32] {
+    pub fn data(&self) -> &'a [T] {
         self.data
     }
 

@@ -1,4 +1,4 @@
-//! f32 matrix products: C = A·B, with what follows the product fused into its write-back.
+//! Matrix products of f32 or bf16, summed in f32: C = A·B, with what follows the product fused into its write-back.
 //!
 //! Operands are strided views, so the three products of a linear layer y = x wᵀ (x: N x K, w: M x K) are
 //!
@@ -7,7 +7,7 @@
 //! # let cx = Context::new(Isa::detect(), 1);
 //! # let (n, k, m) = (3, 4, 2);
 //! # let (x, w, dy) = (vec![1.0; n * k], vec![2.0; m * k], vec![1.0; n * m]);
-//! # let (mut y, mut dx, mut dw) = (vec![0.0; n * m], vec![0.0; n * k], vec![0.0; m * k]);
+//! # let (mut y, mut dx, mut dw) = (vec![0.0f32; n * m], vec![0.0f32; n * k], vec![0.0f32; m * k]);
 //! let x = Matrix::row_major(&x, n, k);
 //! let w = Matrix::row_major(&w, m, k);
 //! let dy = Matrix::row_major(&dy, n, m);
@@ -25,7 +25,9 @@
 mod driver;
 mod few_rows;
 mod matrix;
+mod operand;
 mod pack;
+mod sink;
 mod symmetric;
 mod tile;
 mod tile_isa;
@@ -34,12 +36,16 @@ mod tile_isa;
 mod tests;
 
 use crate::Context;
+use crate::simd::Element;
 pub use matrix::Matrix;
+pub use operand::Operand;
+use sink::Dense;
+pub(crate) use sink::{Place, Sink};
 pub(crate) use tile::Tile;
 
 /// What becomes of the product on its way to C.
 #[derive(Clone, Copy, Debug)]
-pub enum Epilogue<'a> {
+pub enum Epilogue<'a, C = f32> {
     /// C = A·B. C is never read.
     Set,
     /// C = beta·C + A·B. With beta 0, C is never read.
@@ -48,36 +54,23 @@ pub enum Epilogue<'a> {
         beta: f32,
     },
     /// C = R + A·B, where R has the shape and row distance of C. (For R in C itself: `Accumulate { beta: 1.0 }`.)
-    AddResidual(&'a [f32]),
+    AddResidual(&'a [C]),
     /// C = max(A·B, 0)². C is never read.
     ReluSquared,
+    /// C = 2·sqrt(Y)·(A·B), where Y has the shape and row distance of C: the gradient before the relu² that yielded Y.
+    ReluSquaredGrad(&'a [C]),
 }
-
-/// Where products go.
-#[derive(Clone, Copy)]
-struct Output<'a> {
-    c: *mut f32,
-    ldc: usize,
-    epilogue: Epilogue<'a>,
-    /// Whether tiles above the diagonal may be left out.
-    symmetric: bool,
-}
-
-// SAFETY: tasks write through `c` to disjoint elements, each of which lies inside the slice that it was made from.
-unsafe impl Send for Output<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Output<'_> {}
 
 /// C = A·B with `epilogue`; C is row-major and contiguous, `a.rows()` x `b.cols()`.
 ///
 /// # Panics
 /// When shapes disagree, or `scratch` is shorter than [`gemm_scratch_len`].
-pub fn gemm(
+pub fn gemm<T: Operand, C: Element>(
     cx: &Context,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    c: &mut [f32],
-    epilogue: Epilogue<'_>,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    c: &mut [C],
+    epilogue: Epilogue<'_, C>,
     scratch: &mut [f32],
 ) {
     let ldc = b.cols();
@@ -90,18 +83,25 @@ pub fn gemm(
 /// # Panics
 /// When shapes disagree, C does not hold its last element, `ldc` is less than a row, or `scratch` is shorter than
 /// [`gemm_scratch_len`].
-pub fn gemm_strided(
+pub fn gemm_strided<T: Operand, C: Element>(
     cx: &Context,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    c: &mut [f32],
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    c: &mut [C],
     ldc: usize,
-    epilogue: Epilogue<'_>,
+    epilogue: Epilogue<'_, C>,
     scratch: &mut [f32],
 ) {
     check(a, b, c, ldc, epilogue);
-    let output = Output { c: c.as_mut_ptr(), ldc, epilogue, symmetric: false };
-    run(cx, a, b, output, scratch);
+    let output = Dense { c: c.as_mut_ptr(), ldc, epilogue };
+    if a.rows() == 0 || b.cols() == 0 {
+        return;
+    }
+    if few_rows::suits(&a, &b) {
+        few_rows::run(cx, a, b, output);
+    } else {
+        driver::run(cx, a, b, output, false, scratch);
+    }
 }
 
 /// [`gemm`] for a result that is symmetric (A·Aᵀ, a power of a symmetric matrix; so is what it is added to): about half
@@ -109,10 +109,10 @@ pub fn gemm_strided(
 ///
 /// # Panics
 /// As [`gemm`], and when C is not square.
-pub fn gemm_symmetric(
+pub fn gemm_symmetric<T: Operand>(
     cx: &Context,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
     c: &mut [f32],
     epilogue: Epilogue<'_>,
     scratch: &mut [f32],
@@ -121,33 +121,49 @@ pub fn gemm_symmetric(
     assert_eq!(a.rows(), n, "a symmetric product is square");
     assert_eq!(c.len(), n * n, "C is {n} x {n}");
     check(a, b, c, n, epilogue);
-    run(cx, a, b, Output { c: c.as_mut_ptr(), ldc: n, epilogue, symmetric: true }, scratch);
+    if n > 0 {
+        driver::run(cx, a, b, Dense { c: c.as_mut_ptr(), ldc: n, epilogue }, true, scratch);
+    }
     symmetric::mirror(cx, c, n);
 }
 
-fn check(a: Matrix<'_>, b: Matrix<'_>, c: &[f32], ldc: usize, epilogue: Epilogue<'_>) {
+/// A product whose sums go wherever `sink` takes them, tile by tile.
+///
+/// # Safety
+/// The sink must take tiles of `a.rows()` x `b.cols()`, each from one task.
+///
+/// # Panics
+/// When the inner dimensions differ, or `scratch` is shorter than [`gemm_scratch_len`].
+pub(crate) unsafe fn gemm_into<T: Operand, K: Sink>(
+    cx: &Context,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    sink: K,
+    scratch: &mut [f32],
+) {
+    assert_eq!(a.cols(), b.rows(), "inner dimensions");
+    if a.rows() > 0 && b.cols() > 0 {
+        driver::run(cx, a, b, sink, false, scratch);
+    }
+}
+
+fn check<T: Operand, C: Element>(
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    c: &[C],
+    ldc: usize,
+    epilogue: Epilogue<'_, C>,
+) {
     let (m, n) = (a.rows(), b.cols());
     assert_eq!(a.cols(), b.rows(), "inner dimensions of {m} x {} and {} x {n}", a.cols(), b.rows());
     let needed = if m == 0 || n == 0 { 0 } else { (m - 1) * ldc + n };
     assert!(ldc >= n && c.len() >= needed, "C is {m} x {n}, rows {ldc} apart, in {}", c.len());
-    if let Epilogue::AddResidual(r) = epilogue {
-        assert!(r.len() >= needed, "residual is {m} x {n}, rows {ldc} apart, in {}", r.len());
+    if let Epilogue::AddResidual(r) | Epilogue::ReluSquaredGrad(r) = epilogue {
+        assert!(r.len() >= needed, "operand is {m} x {n}, rows {ldc} apart, in {}", r.len());
     }
 }
 
-/// Shapes must have been checked.
-fn run(cx: &Context, a: Matrix<'_>, b: Matrix<'_>, output: Output<'_>, scratch: &mut [f32]) {
-    if a.rows() == 0 || b.cols() == 0 {
-        return;
-    }
-    if few_rows::suits(&a, &b) {
-        few_rows::run(cx, a, b, output);
-    } else {
-        driver::run(cx, a, b, output, scratch);
-    }
-}
-
-/// Length of scratch, in f32 values, that any product of at most m x n x k needs.
+/// Length of scratch, in f32 values, that any product of at most m x n x k needs, whatever its element types.
 pub fn gemm_scratch_len(cx: &Context, m: usize, n: usize, k: usize) -> usize {
     driver::scratch_len(cx, m, n, k)
 }

@@ -2,27 +2,30 @@
 //! and however they lie.
 
 use super::matrix::Matrix;
+use super::operand::Operand;
 use super::tile::{Block, Tile};
+use std::ops::Range;
 
 /// Steps of the depth that are copied together. Their source is asked for that many steps ahead: too far apart for the
 /// hardware to foresee.
 const STEPS: usize = 8;
 
-/// Packs `src` (width x depth) into panels of `panel` rows: panel p holds, for each step d of the depth in turn, the
-/// values (p·panel .. (p+1)·panel, d). Rows beyond the last one are zeros. A is packed as it is, B transposed.
+/// Packs `src` (width x depth) into panels of `panel` rows: panel p holds, for each lane d of the depth in turn, the
+/// lanes (p·panel .. (p+1)·panel, d). Rows beyond the last one are zeros, and so is what the last lane lacks. A is packed
+/// as it is, B transposed.
 ///
-/// Only steps `depth.start..depth.end` are written, so that tasks can share one packing; the panels are laid out for
-/// the whole depth of `src`, at `out[p · panel · src.cols()]`.
+/// Only lanes `depth.start..depth.end` are written, so that tasks can share one packing; the panels are laid out for
+/// the whole depth of `src`, at lane `p · panel · lanes(src)` of `out`.
 ///
 /// # Safety
-/// `out` must be valid for writing all panels, and nothing else may access the given steps meanwhile.
+/// `out` must be valid for writing all panels, and nothing else may access the given lanes meanwhile.
 #[inline(always)]
-pub(crate) unsafe fn pack<S: Tile>(
+pub(crate) unsafe fn pack<S: Tile, T: Operand>(
     s: S,
-    src: Matrix<'_>,
+    src: Matrix<'_, T>,
     panel: usize,
-    depth: std::ops::Range<usize>,
-    out: *mut f32,
+    depth: Range<usize>,
+    out: *mut T,
 ) {
     // SAFETY: the caller's.
     unsafe {
@@ -36,21 +39,26 @@ pub(crate) unsafe fn pack<S: Tile>(
     }
 }
 
+/// Lanes of the depth.
+fn lanes<T: Operand>(src: &Matrix<'_, T>) -> usize {
+    src.cols().div_ceil(T::PER_LANE)
+}
+
 /// Depth lies contiguously: square blocks are transposed in registers, while the next panel's are asked for.
 ///
 /// # Safety
 /// As [`pack`].
 #[inline(always)]
-unsafe fn pack_transposing<S: Tile>(
+unsafe fn pack_transposing<S: Tile, T: Operand>(
     s: S,
-    src: Matrix<'_>,
+    src: Matrix<'_, T>,
     panel: usize,
-    depth: std::ops::Range<usize>,
-    out: *mut f32,
+    depth: Range<usize>,
+    out: *mut T,
 ) {
-    let stride = src.row_stride();
+    let (stride, all) = (src.row_stride(), lanes(&src));
     for first in (0..src.rows()).step_by(panel) {
-        let start = first * src.cols();
+        let start = first * all;
         for col in (0..panel).step_by(S::LANES) {
             let width = S::LANES.min(panel - col);
             let rows = width.min(src.rows().saturating_sub(first + col));
@@ -61,14 +69,17 @@ unsafe fn pack_transposing<S: Tile>(
                 // later; the last row of this range has no such next one.
                 let full =
                     if width == S::LANES || d + steps < depth.end { steps } else { steps - 1 };
-                let block = Block { rows, depth: steps, step: panel, full, width };
+                let values = (steps * T::PER_LANE).min(src.cols() - d * T::PER_LANE);
+                let block = Block { rows, depth: steps, values, step: panel, full, width };
                 // SAFETY: source rows lie inside `src`; the destination is the caller's contract.
                 unsafe {
-                    let from = src.data().as_ptr().wrapping_add((first + col) * stride + d);
+                    let from =
+                        src.data().as_ptr().wrapping_add((first + col) * stride + d * T::PER_LANE);
                     for r in 0..rows {
-                        s.prefetch(from.wrapping_add((panel + r) * stride));
+                        s.prefetch(from.wrapping_add((panel + r) * stride).cast());
                     }
-                    s.transpose(from, stride, out.add(start + d * panel + col), &block);
+                    let to = out.add((start + d * panel + col) * T::PER_LANE);
+                    s.transpose(from, stride, to, &block);
                 }
                 d += steps;
             }
@@ -83,23 +94,24 @@ unsafe fn pack_transposing<S: Tile>(
 /// # Safety
 /// As [`pack`].
 #[inline(always)]
-unsafe fn pack_copying<S: Tile>(
+unsafe fn pack_copying<S: Tile, T: Operand>(
     s: S,
-    src: Matrix<'_>,
+    src: Matrix<'_, T>,
     panel: usize,
-    depth: std::ops::Range<usize>,
-    out: *mut f32,
+    depth: Range<usize>,
+    out: *mut T,
 ) {
+    let all = lanes(&src);
     for from in depth.clone().step_by(STEPS) {
         let to = depth.end.min(from + STEPS);
         for first in (0..src.rows()).step_by(panel) {
             for col in (0..panel).step_by(S::LANES) {
-                let start = first * src.cols() + col;
+                let start = first * all + col;
                 for d in from..to {
                     let spills = d + 1 < depth.end;
                     // SAFETY: the caller's.
                     unsafe {
-                        let out = out.add(start + d * panel);
+                        let out = out.add((start + d * panel) * T::PER_LANE);
                         copy_vector(s, src, first + col, panel - col, d, spills, out);
                     }
                 }
@@ -108,32 +120,38 @@ unsafe fn pack_copying<S: Tile>(
     }
 }
 
-/// Copies a vector of step `d` from row `row` on. It may be wider than the `left` values that are left of the panel:
+/// Copies a vector of step `d` from row `row` on. It may be wider than the `left` lanes that are left of the panel:
 /// then, if it `spills`, it reaches into the next step of the panel, which is written later.
 ///
 /// # Safety
 /// `out` must be valid for writing what is copied.
 #[inline(always)]
-unsafe fn copy_vector<S: Tile>(
+unsafe fn copy_vector<S: Tile, T: Operand>(
     s: S,
-    src: Matrix<'_>,
+    src: Matrix<'_, T>,
     row: usize,
     left: usize,
     d: usize,
     spills: bool,
-    out: *mut f32,
+    out: *mut T,
 ) {
-    let there = src.rows().saturating_sub(row);
-    let from = src.data().as_ptr().wrapping_add(d * src.col_stride() + row);
-    s.prefetch(from.wrapping_add(STEPS * src.col_stride()));
-    // SAFETY: `there` values from row `row` on lie inside `src`; the destination is the caller's contract.
+    let there = src.rows().saturating_sub(row).min(S::LANES);
+    let (line, stride) = (d * T::PER_LANE, src.col_stride());
+    let from = src.data().as_ptr().wrapping_add(line * stride + row);
+    let ahead = from.wrapping_add(STEPS * T::PER_LANE * stride);
+    s.prefetch(ahead.cast());
+    let second = (T::PER_LANE == 2 && line + 1 < src.cols()).then(|| {
+        s.prefetch(ahead.wrapping_add(stride).cast());
+        from.wrapping_add(stride)
+    });
+    // SAFETY: `there` values from row `row` on lie inside `src`; the destination is the caller's contract, and packed
+    // memory is aligned for lanes.
     unsafe {
-        let whole = there >= S::LANES;
-        let v = if whole { s.load_ptr(from) } else { s.load_ptr_partial(from, there) };
+        let v = T::bits(s, T::across(s, from, second, there));
         if left >= S::LANES || spills {
-            s.store_ptr(out, v);
+            s.store_ptr(out.cast(), v);
         } else {
-            s.store_ptr_partial(out, v, left);
+            s.store_ptr_partial(out.cast(), v, left);
         }
     }
 }
@@ -142,22 +160,25 @@ unsafe fn copy_vector<S: Tile>(
 ///
 /// # Safety
 /// As [`pack`].
-unsafe fn pack_strided(
-    src: Matrix<'_>,
+unsafe fn pack_strided<T: Operand>(
+    src: Matrix<'_, T>,
     panel: usize,
-    depth: std::ops::Range<usize>,
-    out: *mut f32,
+    depth: Range<usize>,
+    out: *mut T,
 ) {
+    let all = lanes(&src);
     for first in (0..src.rows()).step_by(panel) {
         for d in depth.clone() {
-            for i in 0..panel {
-                let value = if first + i < src.rows() {
-                    src.data()[(first + i) * src.row_stride() + d * src.col_stride()]
+            for (i, part) in (0..panel).flat_map(|i| (0..T::PER_LANE).map(move |part| (i, part))) {
+                let (row, col) = (first + i, d * T::PER_LANE + part);
+                let value = if row < src.rows() && col < src.cols() {
+                    src.data()[row * src.row_stride() + col * src.col_stride()]
                 } else {
-                    0.0
+                    T::ZERO
                 };
+                let at = (first * all + d * panel + i) * T::PER_LANE + part;
                 // SAFETY: the caller's.
-                unsafe { *out.add(first * src.cols() + d * panel + i) = value };
+                unsafe { *out.add(at) = value };
             }
         }
     }

@@ -38,7 +38,8 @@ fn complete_rows_kernel<S: Tile>(
             let there = S::LANES.min(n - col);
             // The transpose of rows `col..` at columns `row..`, which has `count` rows of `there` values.
             let full = if there == S::LANES { count } else { 0 };
-            let block = Block { rows: there, depth: count, step: n, full, width: there };
+            let block =
+                Block { rows: there, depth: count, values: count, step: n, full, width: there };
             // SAFETY: as above.
             unsafe { s.transpose(c.add(col * n + row), n, c.add(row * n + col), &block) };
         }

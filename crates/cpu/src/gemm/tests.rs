@@ -1,5 +1,6 @@
 use super::*;
 use crate::Isa;
+use half::bf16;
 use proptest::prelude::*;
 
 /// Values in -1..1 that depend on the seed and the place.
@@ -14,12 +15,16 @@ fn values(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| step(&mut state)).collect()
 }
 
-fn element(x: &Matrix<'_>, i: usize, j: usize) -> f64 {
-    x.data()[i * x.row_stride() + j * x.col_stride()] as f64
+fn values_of<T: Element>(len: usize, seed: u64) -> Vec<T> {
+    values(len, seed).into_iter().map(T::from_f32).collect()
+}
+
+fn element<T: Element>(x: &Matrix<'_, T>, i: usize, j: usize) -> f64 {
+    x.data()[i * x.row_stride() + j * x.col_stride()].to_f32() as f64
 }
 
 /// The product in f64 and, for the bound on rounding, the sum of absolute values.
-fn naive(a: &Matrix<'_>, b: &Matrix<'_>) -> Vec<(f64, f64)> {
+fn naive<T: Operand>(a: &Matrix<'_, T>, b: &Matrix<'_, T>) -> Vec<(f64, f64)> {
     let mut c = Vec::with_capacity(a.rows() * b.cols());
     for i in 0..a.rows() {
         for j in 0..b.cols() {
@@ -49,11 +54,11 @@ fn layout() -> impl Strategy<Value = Layout> {
 }
 
 /// Storage and a function of it that yields a rows x cols view.
-fn operand(rows: usize, cols: usize, layout: Layout, seed: u64) -> (Vec<f32>, Layout) {
-    (values((rows + 7) * (cols + 7) * 6 + 1, seed), layout)
+fn operand<T: Element>(rows: usize, cols: usize, layout: Layout, seed: u64) -> (Vec<T>, Layout) {
+    (values_of((rows + 7) * (cols + 7) * 6 + 1, seed), layout)
 }
 
-fn view<'a>((data, layout): &'a (Vec<f32>, Layout), rows: usize, cols: usize) -> Matrix<'a> {
+fn view<T: Element>((data, layout): &(Vec<T>, Layout), rows: usize, cols: usize) -> Matrix<'_, T> {
     match layout {
         Layout::RowMajor => Matrix::row_major(data, rows, cols),
         Layout::ColMajor => Matrix::row_major(data, cols, rows).t(),
@@ -75,45 +80,55 @@ struct Case {
 }
 
 impl Case {
-    /// Runs every epilogue on one set and number of threads, against the naive product.
     fn check(&self, cx: &Context) -> Result<(), TestCaseError> {
+        self.check_types::<f32, f32>(cx)?;
+        self.check_types::<bf16, f32>(cx)?;
+        self.check_types::<bf16, bf16>(cx)
+    }
+
+    /// Runs every epilogue on one set and number of threads, against the naive product.
+    fn check_types<T: Operand, C: Element>(&self, cx: &Context) -> Result<(), TestCaseError> {
         let &Case { m, n, k, seed, .. } = self;
-        let (a, b) = (operand(m, k, self.a, seed), operand(k, n, self.b, seed + 1));
+        let (a, b) = (operand::<T>(m, k, self.a, seed), operand::<T>(k, n, self.b, seed + 1));
         let (a, b) = (view(&a, m, k), view(&b, k, n));
         let product = naive(&a, &b);
         let ldc = n + 3;
-        let old = values(m * ldc, seed + 2);
-        let residual = values(m * ldc, seed + 3);
+        let old: Vec<C> = values_of(m * ldc, seed + 2);
+        let other: Vec<C> =
+            values(m * ldc, seed + 3).iter().map(|x| C::from_f32(x.abs())).collect();
         let mut scratch = vec![f32::NAN; gemm_scratch_len(cx, m, n, k)];
         type Expected<'a> = &'a dyn Fn(f64, f64, f64) -> f64;
         let relu_squared = |p: f64| p.max(0.0) * p.max(0.0);
-        let cases: [(Epilogue<'_>, bool, Expected<'_>); 6] = [
+        let cases: [(Epilogue<'_, C>, bool, Expected<'_>); 7] = [
             (Epilogue::Set, false, &|_, _, p| p),
             (Epilogue::Accumulate { beta: 0.0 }, false, &|_, _, p| p),
             (Epilogue::Accumulate { beta: 1.0 }, true, &|c, _, p| c + p),
             (Epilogue::Accumulate { beta: -0.75 }, true, &|c, _, p| -0.75 * c + p),
-            (Epilogue::AddResidual(&residual), false, &|_, r, p| r + p),
+            (Epilogue::AddResidual(&other), false, &|_, r, p| r + p),
             (Epilogue::ReluSquared, false, &|_, _, p| relu_squared(p)),
+            (Epilogue::ReluSquaredGrad(&other), false, &|_, y, p| 2.0 * y.sqrt() * p),
         ];
+        // Half a unit in the last of eight places.
+        let rounding = if size_of::<C>() == 2 { 2f64.powi(-8) } else { 0.0 };
         for (epilogue, reads, expected) in cases {
             // What is not read may be NaN; what lies between the rows must stay.
             let mut c = old.clone();
             for row in c.chunks_mut(ldc).filter(|_| !reads) {
-                row[..n].fill(f32::NAN);
+                row[..n].fill(C::from_f32(f32::NAN));
             }
             gemm_strided(cx, a, b, &mut c, ldc, epilogue, &mut scratch);
             for (i, j) in (0..m).flat_map(|i| (0..ldc).map(move |j| (i, j))) {
-                let got = c[i * ldc + j];
+                let (got, old) = (c[i * ldc + j].to_f32(), old[i * ldc + j].to_f32());
                 if j >= n {
-                    prop_assert_eq!(got.to_bits(), old[i * ldc + j].to_bits());
+                    prop_assert_eq!(got.to_bits(), old.to_bits());
                     continue;
                 }
                 let (p, abs) = product[i * n + j];
-                let want = expected(old[i * ldc + j] as f64, residual[i * ldc + j] as f64, p);
+                let want = expected(old as f64, other[i * ldc + j].to_f32() as f64, p);
                 // A sum of k + 1 terms in any order, each term rounded twice at most.
                 let bound = (k + 4) as f64 * f32::EPSILON as f64 * (abs + 1.0) * (1.0 + p.abs());
                 prop_assert!(
-                    (got as f64 - want).abs() <= bound,
+                    (got as f64 - want).abs() <= bound + rounding * want.abs(),
                     "{} {m}x{n}x{k} {:?}: c[{i}][{j}] = {got}, not {want}",
                     cx.isa,
                     epilogue
@@ -168,10 +183,8 @@ proptest! {
     }
 }
 
-#[test]
-fn bits_do_not_depend_on_threads_or_on_the_run() {
-    let (m, n, k) = (211, 523, 801);
-    let (a, b) = (values(m * k, 1), values(n * k, 2));
+fn bits_for_any_threads<T: Operand>((m, n, k): (usize, usize, usize)) {
+    let (a, b) = (values_of::<T>(m * k, 1), values_of::<T>(n * k, 2));
     let (a, b) = (Matrix::row_major(&a, m, k), Matrix::row_major(&b, n, k).t());
     for isa in Isa::available() {
         let product = |threads: usize| {
@@ -186,6 +199,12 @@ fn bits_do_not_depend_on_threads_or_on_the_run() {
             assert!(product(threads) == first, "{isa}, {threads} threads");
         }
     }
+}
+
+#[test]
+fn bits_do_not_depend_on_threads_or_on_the_run() {
+    bits_for_any_threads::<f32>((211, 523, 801));
+    bits_for_any_threads::<bf16>((211, 523, 1601));
 }
 
 proptest! {
@@ -240,5 +259,5 @@ fn shapes_that_disagree_are_refused() {
     let cx = Context::new(Isa::SCALAR, 1);
     let x = [0.0; 6];
     let (a, b) = (Matrix::row_major(&x, 2, 3), Matrix::row_major(&x, 2, 3));
-    gemm(&cx, a, b, &mut [0.0; 6], Epilogue::Set, &mut []);
+    gemm(&cx, a, b, &mut [0.0f32; 6], Epilogue::Set, &mut []);
 }

@@ -1,6 +1,8 @@
 //! Tile shapes and block transposes of each vector set.
 
-use super::tile::{Block, Tile, TileArgs, narrowest};
+use super::operand::Operand;
+use super::sink::{Place, Sink};
+use super::tile::{Block, Panels, Tile, narrowest};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
@@ -15,19 +17,29 @@ impl Tile for Portable {
     const NRV: usize = 1;
 
     #[inline(always)]
-    unsafe fn tile(self, t: &TileArgs) {
+    unsafe fn tile<T: Operand, K: Sink>(self, panels: Panels<T>, sink: &K, place: Place) {
         // SAFETY: the caller's.
-        unsafe { narrowest::<Self, PORTABLE_MR, { PORTABLE_MR / 2 }, 1>(self, t) }
+        unsafe {
+            narrowest::<Self, T, K, PORTABLE_MR, { PORTABLE_MR / 2 }, 1>(self, panels, sink, place)
+        }
     }
 
     #[inline(always)]
-    unsafe fn transpose(self, src: *const f32, stride: usize, dst: *mut f32, block: &Block) {
+    unsafe fn transpose<T: Operand>(
+        self,
+        src: *const T,
+        stride: usize,
+        dst: *mut T,
+        block: &Block,
+    ) {
         for d in 0..block.depth {
-            for r in 0..block.width {
+            for (r, i) in (0..block.width).flat_map(|r| (0..T::PER_LANE).map(move |i| (r, i))) {
+                let from = d * T::PER_LANE + i;
                 // SAFETY: inside what the caller vouches for.
                 unsafe {
-                    let value = if r < block.rows { *src.add(r * stride + d) } else { 0.0 };
-                    *dst.add(d * block.step + r) = value;
+                    let there = r < block.rows && from < block.values;
+                    let value = if there { *src.add(r * stride + from) } else { T::ZERO };
+                    *dst.add((d * block.step + r) * T::PER_LANE + i) = value;
                 }
             }
         }
@@ -40,20 +52,25 @@ impl Tile for Portable {
 /// As [`Tile::transpose`].
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn load_rows<S: Simd, const N: usize>(
+unsafe fn load_rows<S: Simd, T: Operand, const N: usize>(
     s: S,
-    src: *const f32,
+    src: *const T,
     stride: usize,
     block: &Block,
 ) -> [S::V; N] {
     let mut rows = [s.splat(0.0); N];
     for (i, row) in rows.iter_mut().enumerate() {
         if i < block.rows {
-            // SAFETY: row i exists and has `depth` values.
-            *row = unsafe {
+            // SAFETY: row i exists and has so many values.
+            let lanes = unsafe {
                 let p = src.add(i * stride);
-                if block.depth == N { s.load_ptr(p) } else { s.load_ptr_partial(p, block.depth) }
+                if block.values == N * T::PER_LANE {
+                    T::load_lanes(s, p)
+                } else {
+                    T::load_lanes_partial(s, p, block.values)
+                }
             };
+            *row = T::bits(s, lanes);
         }
     }
     rows
@@ -63,11 +80,16 @@ unsafe fn load_rows<S: Simd, const N: usize>(
 /// As [`Tile::transpose`].
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn store_rows<S: Simd, const N: usize>(s: S, rows: [S::V; N], dst: *mut f32, block: &Block) {
+unsafe fn store_rows<S: Simd, T: Operand, const N: usize>(
+    s: S,
+    rows: [S::V; N],
+    dst: *mut T,
+    block: &Block,
+) {
     for (d, row) in rows.into_iter().enumerate() {
         // SAFETY: `full` and `width` say how much of each row may be written.
         unsafe {
-            let p = dst.add(d * block.step);
+            let p = dst.add(d * block.step * T::PER_LANE).cast::<f32>();
             if d < block.full {
                 s.store_ptr(p, row);
             } else if d < block.depth {
@@ -84,16 +106,22 @@ impl<const BF16: bool> Tile for Avx512<BF16> {
     const NRV: usize = 3;
 
     #[inline(always)]
-    unsafe fn tile(self, t: &TileArgs) {
+    unsafe fn tile<T: Operand, K: Sink>(self, panels: Panels<T>, sink: &K, place: Place) {
         // SAFETY: the caller's.
-        unsafe { narrowest::<Self, 8, 4, 3>(self, t) }
+        unsafe { narrowest::<Self, T, K, 8, 4, 3>(self, panels, sink, place) }
     }
 
     #[inline(always)]
-    unsafe fn transpose(self, src: *const f32, stride: usize, dst: *mut f32, block: &Block) {
+    unsafe fn transpose<T: Operand>(
+        self,
+        src: *const T,
+        stride: usize,
+        dst: *mut T,
+        block: &Block,
+    ) {
         // SAFETY: the caller's; `self` proves the instructions.
         unsafe {
-            let r = load_rows::<Self, 16>(self, src, stride, block);
+            let r = load_rows::<Self, T, 16>(self, src, stride, block);
             // u[4g + c] holds, in its 128-bit lane q, column 4q + c of rows 4g..4g + 4.
             let mut u = r;
             for g in [0, 4, 8, 12] {
@@ -131,16 +159,22 @@ impl Tile for Avx2 {
     const NRV: usize = 2;
 
     #[inline(always)]
-    unsafe fn tile(self, t: &TileArgs) {
+    unsafe fn tile<T: Operand, K: Sink>(self, panels: Panels<T>, sink: &K, place: Place) {
         // SAFETY: the caller's.
-        unsafe { narrowest::<Self, 6, 3, 2>(self, t) }
+        unsafe { narrowest::<Self, T, K, 6, 3, 2>(self, panels, sink, place) }
     }
 
     #[inline(always)]
-    unsafe fn transpose(self, src: *const f32, stride: usize, dst: *mut f32, block: &Block) {
+    unsafe fn transpose<T: Operand>(
+        self,
+        src: *const T,
+        stride: usize,
+        dst: *mut T,
+        block: &Block,
+    ) {
         // SAFETY: the caller's; `self` proves the instructions.
         unsafe {
-            let r = load_rows::<Self, 8>(self, src, stride, block);
+            let r = load_rows::<Self, T, 8>(self, src, stride, block);
             // u[4g + c] holds, in its 128-bit lane q, column 4q + c of rows 4g..4g + 4.
             let mut u = r;
             for g in [0, 4] {

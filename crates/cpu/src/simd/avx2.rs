@@ -142,6 +142,10 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn bits(self, pairs: __m256i) -> __m256 {
+        unsafe { _mm256_castsi256_ps(pairs) }
+    }
+    #[inline(always)]
     fn dot_pairs(self, a: __m256i, b: __m256i, acc: __m256) -> __m256 {
         unsafe {
             let high = _mm256_set1_epi32(0xffff_0000_u32 as i32);

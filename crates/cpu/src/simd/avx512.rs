@@ -129,11 +129,15 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         }
     }
     #[inline(always)]
+    fn bits(self, pairs: __m512i) -> __m512 {
+        unsafe { _mm512_castsi512_ps(pairs) }
+    }
+    #[inline(always)]
     fn dot_pairs(self, a: __m512i, b: __m512i, acc: __m512) -> __m512 {
         unsafe {
             if BF16 {
-                let (a, b) = (std::mem::transmute(a), std::mem::transmute(b));
-                return _mm512_dpbf16_ps(acc, a, b);
+                let bits = |p| std::mem::transmute::<__m512i, __m512bh>(p);
+                return _mm512_dpbf16_ps(acc, bits(a), bits(b));
             }
             let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
             let first = |p| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(p));

@@ -128,6 +128,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_pairs_ptr(self, p: *mut bf16, pairs: Self::P);
     /// Pairs of a value of `first` and one of `second`, rounded, lane by lane.
     fn pair(self, first: Self::V, second: Self::V) -> Self::P;
+    /// The same bits as a vector that can be moved about; its lanes mean nothing as f32.
+    fn bits(self, pairs: Self::P) -> Self::V;
     /// Adds both products of each pair of `a` with that of `b` to `acc`.
     fn dot_pairs(self, a: Self::P, b: Self::P, acc: Self::V) -> Self::V;
 

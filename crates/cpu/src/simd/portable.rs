@@ -123,6 +123,10 @@ impl Simd for Portable {
         std::array::from_fn(|i| to_pair(round_bf16(a[i]), round_bf16(b[i])))
     }
     #[inline(always)]
+    fn bits(self, pairs: P) -> V {
+        pairs.map(f32::from_bits)
+    }
+    #[inline(always)]
     fn dot_pairs(self, a: P, b: P, acc: V) -> V {
         let first = |p: P| p.map(|x| f32::from_bits(x << 16));
         let second = |p: P| p.map(|x| f32::from_bits(x & 0xffff_0000));
