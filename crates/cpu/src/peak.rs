@@ -1,6 +1,6 @@
 //! What this machine can do, measured: the rates that utilisation is a share of.
 
-use crate::gemm::{Epilogue, Matrix, Tile, gemm, gemm_scratch_len};
+use crate::gemm::{Epilogue, Matrix, Operand, Tile, gemm, gemm_scratch_len};
 use crate::pool::SharedSlice;
 use crate::{Context, Isa, simd_fn};
 use std::hint::black_box;
@@ -91,12 +91,12 @@ fn accumulate<S: Tile, const N: usize>(s: S) -> usize {
     N
 }
 
-/// Rate of C = A·Bᵀ for an m x n x k product in f32, operands row-major, in GFLOP/s.
-pub fn gemm_rate(cx: &Context, m: usize, n: usize, k: usize) -> f64 {
-    let value = |i: usize| (i % 13) as f32 * 0.1 - 0.6;
-    let a: Vec<f32> = (0..m * k).map(value).collect();
-    let b: Vec<f32> = (0..n * k).map(value).collect();
-    let mut c = vec![0.0; m * n];
+/// Rate of C = A·Bᵀ for an m x n x k product, operands row-major, C in f32, in GFLOP/s.
+pub fn gemm_rate<T: Operand>(cx: &Context, m: usize, n: usize, k: usize) -> f64 {
+    let value = |i: usize| T::from_f32((i % 13) as f32 * 0.1 - 0.6);
+    let a: Vec<T> = (0..m * k).map(value).collect();
+    let b: Vec<T> = (0..n * k).map(value).collect();
+    let mut c = vec![0.0f32; m * n];
     let mut scratch = vec![0.0; gemm_scratch_len(cx, m, n, k)];
     let (a, b) = (Matrix::row_major(&a, m, k), Matrix::row_major(&b, n, k).t());
     let flops = 2.0 * m as f64 * n as f64 * k as f64;
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn rates_are_finite_and_positive() {
         let cx = Context::new(Isa::detect(), 2);
-        for rate in [register_rate(&cx), gemm_rate(&cx, 64, 64, 64), read_bandwidth(&cx)] {
+        for rate in [register_rate(&cx), gemm_rate::<f32>(&cx, 64, 64, 64), read_bandwidth(&cx)] {
             assert!(rate.is_finite() && rate > 0.0, "{rate}");
         }
     }

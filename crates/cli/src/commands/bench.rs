@@ -158,8 +158,8 @@ impl Bench<'_> {
             self.config.train.device_batch_size * self.config.train.seq_len,
             self.config.model.n_embd,
         );
-        let up = peak::gemm_rate(executor.context(), n, 4 * c, c);
-        let down = peak::gemm_rate(executor.context(), n, c, 4 * c);
+        let up = peak::gemm_rate::<f32>(executor.context(), n, 4 * c, c);
+        let down = peak::gemm_rate::<f32>(executor.context(), n, c, 4 * c);
         2.0 / (1.0 / up + 1.0 / down)
     }
 

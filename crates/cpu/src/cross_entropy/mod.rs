@@ -12,25 +12,24 @@
 //! while g is still in the cache; only dw = dzᵀ·x waits for Z, and then needs no pass over g either, because s/Z is
 //! applied to the rows of x. Logits lie in -cap..cap, which is why e needs no maximum taken off: `softcap` is at most
 //! [`MAX_SOFTCAP`].
+//!
+//! tanh and exp are taken as the products leave the registers; z is never in memory. With x and w of bf16, g and the scaled
+//! rows of x are rounded to bf16 for the products that follow; sums, losses and gradients are f32.
 
 mod bounded;
 mod chunk;
+mod rows;
 mod softcap;
 
 #[cfg(test)]
 mod tests;
 
 use crate::Context;
-use crate::gemm::{Epilogue, Matrix, gemm, gemm_scratch_len};
+use crate::gemm::{Epilogue, Matrix, Operand, gemm, gemm_scratch_len};
 use chunk::Chunk;
 
 /// Largest bound on logits for which sums of their exponentials stay far inside the range of f32.
 pub const MAX_SOFTCAP: f32 = 40.0;
-
-/// Rows whose logits are held at a time. More rows spread the traffic for w and dw over more work and take more memory.
-const ROWS: usize = 768;
-/// Columns of logits in a block, which is used while it is still in the third-level cache.
-const COLS: usize = 1536;
 
 /// Sizes of the output layer.
 #[derive(Clone, Copy, Debug)]
@@ -70,10 +69,10 @@ struct Gradients<'a> {
 /// When sizes disagree, a target is neither -1 nor below `vocab`, `softcap` is out of range, or `scratch` is shorter than
 /// [`scratch_len`].
 #[allow(clippy::too_many_arguments)]
-pub fn forward(
+pub fn forward<T: Operand>(
     cx: &Context,
-    x: &[f32],
-    w: &[f32],
+    x: &[T],
+    w: &[T],
     targets: &[i32],
     dims: Dims,
     losses: &mut [f32],
@@ -88,10 +87,10 @@ pub fn forward(
 /// # Panics
 /// As [`forward`].
 #[allow(clippy::too_many_arguments)]
-pub fn forward_backward(
+pub fn forward_backward<T: Operand>(
     cx: &Context,
-    x: &[f32],
-    w: &[f32],
+    x: &[T],
+    w: &[T],
     targets: &[i32],
     dims: Dims,
     scale: Scale<'_>,
@@ -114,10 +113,10 @@ pub fn forward_backward(
 ///
 /// # Panics
 /// When sizes disagree, `softcap` is out of range, or `scratch` is shorter than [`logits_scratch_len`].
-pub fn logits(
+pub fn logits<T: Operand>(
     cx: &Context,
-    x: &[f32],
-    w: &[f32],
+    x: &[T],
+    w: &[T],
     dims: Dims,
     out: &mut [f32],
     scratch: &mut [f32],
@@ -137,8 +136,8 @@ pub fn logits_scratch_len(cx: &Context, dims: Dims) -> usize {
 }
 
 /// Length of the scratch of [`forward`] (`backward` false) and [`forward_backward`] (true), in f32 values.
-pub fn scratch_len(cx: &Context, dims: Dims, backward: bool) -> usize {
-    chunk::scratch_len(cx, dims, backward)
+pub fn scratch_len<T: Operand>(cx: &Context, dims: Dims, backward: bool) -> usize {
+    chunk::scratch_len::<T>(cx, dims, backward)
 }
 
 /// Mean of the losses of targets that are not ignored, summed in f64 in order; 0 when there is none.
@@ -151,14 +150,14 @@ pub fn mean_loss(losses: &[f32], targets: &[i32]) -> f32 {
 
 /// What is read.
 #[derive(Clone, Copy)]
-struct Inputs<'a> {
-    x: &'a [f32],
-    w: &'a [f32],
+struct Inputs<'a, T> {
+    x: &'a [T],
+    w: &'a [T],
     targets: &'a [i32],
     dims: Dims,
 }
 
-impl Inputs<'_> {
+impl<T: Operand> Inputs<'_, T> {
     fn check_matrices(&self) {
         let Dims { n, c, vocab, padded_vocab, softcap } = self.dims;
         assert_eq!(self.x.len(), n * c, "x is {n} x {c}");
@@ -175,9 +174,9 @@ impl Inputs<'_> {
     }
 }
 
-fn run(
+fn run<T: Operand>(
     cx: &Context,
-    inputs: Inputs<'_>,
+    inputs: Inputs<'_, T>,
     losses: &mut [f32],
     mut gradients: Option<Gradients<'_>>,
     scratch: &mut [f32],

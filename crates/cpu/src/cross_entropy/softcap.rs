@@ -1,28 +1,15 @@
-//! The passes over blocks of logits.
+//! What becomes of the products x wᵀ as they leave the registers.
 
 use super::bounded::{exp2, tanh};
+use crate::gemm::{Place, Sink, Tile};
 use crate::pool::SharedSlice;
-use crate::simd::Simd;
-use crate::{Context, simd_fn};
+use crate::simd::{Element, Simd};
+use crate::{Context, Isa, simd_fn};
 
 /// Values that one task passes over.
 const TASK_VALUES: usize = 16 * 1024;
 /// Lanes of the widest vector.
 const MAX_LANES: usize = 16;
-
-/// What a row keeps while blocks of its logits come and go.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Row {
-    /// Row of x.
-    pub index: u32,
-    pub target: u32,
-    /// Σ exp(logit) so far.
-    pub sum: f32,
-    /// Logit of the target, once its block has come.
-    pub target_logit: f32,
-    /// 1 - tanh² at the target.
-    pub target_slope: f32,
-}
 
 /// Turns products z into logits, `cap·tanh(z/cap)`.
 pub(super) fn cap(cx: &Context, z: &mut [f32], softcap: f32) {
@@ -33,28 +20,6 @@ pub(super) fn cap(cx: &Context, z: &mut [f32], softcap: f32) {
         // SAFETY: each task has values of its own.
         let part = unsafe { z.range(start, TASK_VALUES.min(len - start)) };
         cap_values(cx.isa, part, softcap);
-    });
-}
-
-/// Turns a block of products z (a row of `cols` values for each of `rows`, from column `col` of the vocabulary) into
-/// g = exp(logit)·(1 - tanh²), and accounts for it in `rows`.
-pub(super) fn exp_block(
-    cx: &Context,
-    z: &mut [f32],
-    cols: usize,
-    col: usize,
-    softcap: f32,
-    rows: &mut [Row],
-) {
-    let count = rows.len();
-    let per_task = (TASK_VALUES / cols).max(1);
-    let (z, rows) = (SharedSlice::new(z), SharedSlice::new(rows));
-    cx.pool.run(count.div_ceil(per_task), &|number, _| {
-        for i in number * per_task..count.min((number + 1) * per_task) {
-            // SAFETY: each task has rows of its own.
-            let (z, row) = unsafe { (z.range(i * cols, cols), &mut rows.range(i, 1)[0]) };
-            exp_row(cx.isa, z, col, softcap, row);
-        }
     });
 }
 
@@ -72,29 +37,82 @@ fn cap_values_kernel<S: Simd>(s: S, z: &mut [f32], softcap: f32) {
     s.store_partial(rest, s.mul(t, cap));
 }
 
-simd_fn! { fn exp_row(z: &mut [f32], col: usize, softcap: f32, row: &mut Row) = exp_row_kernel }
+simd_fn! { fn first_tile_columns() -> usize = first_tile_columns_kernel }
 #[inline(always)]
-fn exp_row_kernel<S: Simd>(s: S, z: &mut [f32], col: usize, softcap: f32, row: &mut Row) {
-    let inverse = s.splat(1.0 / softcap);
-    if let Some(&z) = (row.target as usize).checked_sub(col).and_then(|place| z.get(place)) {
-        let t = first_lane(s, tanh(s, s.mul(s.splat(z), inverse)));
-        row.target_logit = softcap * t;
-        row.target_slope = 1.0 - t * t;
+fn first_tile_columns_kernel<S: Tile>(_s: S) -> usize {
+    S::NR
+}
+
+/// Columns that share one partial sum.
+pub(super) fn columns_per_sum(isa: Isa) -> usize {
+    first_tile_columns(isa)
+}
+
+/// Takes products z in as e = exp(cap·tanh(z/cap)): sums it along rows, and keeps g = e·(1 - tanh²) where gradients are
+/// asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Exponentials<T> {
+    /// The first product's place; rows lie `row` values apart. Null: not kept.
+    pub g: *mut T,
+    pub row: usize,
+    /// Partial sums of e, `per_row` for each row: one for each tile's columns.
+    pub sums: *mut f32,
+    pub per_row: usize,
+    pub softcap: f32,
+}
+
+// SAFETY: tasks write to the places of disjoint tiles.
+unsafe impl<T: Send> Send for Exponentials<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Exponentials<T> {}
+
+impl<T: Element> Sink for Exponentials<T> {
+    // What comes of a sum that is not complete is of no use.
+    const KEEPS_SUMS: bool = false;
+
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, _s: S, _place: Place) {}
+
+    #[inline(always)]
+    unsafe fn write<S: Tile, const R: usize, const NV: usize>(
+        &self,
+        s: S,
+        sums: [[S::V; NV]; R],
+        place: Place,
+    ) {
+        // The arithmetic needs the registers that hold the products.
+        let sums = std::hint::black_box(&sums);
+        for (i, z) in sums.iter().enumerate().take(place.rows) {
+            let row = place.row + i;
+            let mut total = s.splat(0.0);
+            for (j, &z) in z.iter().enumerate() {
+                let (col, from) = (place.col + j * S::LANES, j * S::LANES);
+                if from >= place.cols {
+                    break;
+                }
+                let (mut e, g) = exp_and_slope(s, z, self.softcap);
+                let n = S::LANES.min(place.cols - from);
+                if n < S::LANES {
+                    // Lanes beyond the vocabulary would count as exp(0).
+                    let mut lanes = [0.0; MAX_LANES];
+                    s.store_partial(&mut lanes[..n], e);
+                    e = s.load(&lanes);
+                }
+                total = s.add(total, e);
+                if self.g.is_null() {
+                    continue;
+                }
+                // SAFETY: the caller's: the tile's elements belong to it alone.
+                unsafe {
+                    let out = self.g.add(row * self.row + col);
+                    if n == S::LANES { T::store(s, out, g) } else { T::store_partial(s, out, g, n) }
+                }
+            }
+            let sum = s.reduce_add(total);
+            // SAFETY: each tile has a partial sum of its own in every row.
+            unsafe { *self.sums.add(row * self.per_row + place.col / S::NR) = sum };
+        }
     }
-    let mut sum = s.splat(0.0);
-    let mut chunks = z.chunks_exact_mut(S::LANES);
-    for chunk in &mut chunks {
-        let (e, g) = exp_and_slope(s, s.load(chunk), softcap);
-        sum = s.add(sum, e);
-        s.store(chunk, g);
-    }
-    let rest = chunks.into_remainder();
-    let (e, g) = exp_and_slope(s, s.load_partial(rest), softcap);
-    s.store_partial(rest, g);
-    // Lanes beyond the row would count as exp(0).
-    let mut last = [0.0; MAX_LANES];
-    s.store_partial(&mut last[..rest.len()], e);
-    row.sum += s.reduce_add(s.add(sum, s.load(&last)));
 }
 
 /// e = exp(cap·t) and e·(1 - t²), t = tanh(z/cap).
@@ -106,9 +124,13 @@ fn exp_and_slope<S: Simd>(s: S, z: S::V, softcap: f32) -> (S::V, S::V) {
     (e, s.mul(e, slope))
 }
 
+simd_fn! {
+    /// tanh(z/cap) of one product.
+    pub(super) fn squashed(z: f32, softcap: f32) -> f32 = squashed_kernel
+}
 #[inline(always)]
-fn first_lane<S: Simd>(s: S, v: S::V) -> f32 {
+fn squashed_kernel<S: Simd>(s: S, z: f32, softcap: f32) -> f32 {
     let mut lanes = [0.0; MAX_LANES];
-    s.store(&mut lanes, v);
+    s.store(&mut lanes, tanh(s, s.splat(z / softcap)));
     lanes[0]
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::Isa;
+use half::bf16;
 use proptest::prelude::*;
 
 fn values(len: usize, scale: f32, seed: u64) -> Vec<f32> {
@@ -85,7 +86,27 @@ impl Case {
     }
 
     fn check(&self, cx: &Context, dw_beta: f32, seed: u64) -> Result<(), TestCaseError> {
-        let Case { dims, x, w, targets } = self;
+        self.check_type::<f32>(cx, dw_beta, seed, 1e-5)?;
+        // What is multiplied for the gradients has eight bits.
+        self.rounded().check_type::<bf16>(cx, dw_beta, seed, 1e-2)
+    }
+
+    /// The same problem with values that bf16 has.
+    fn rounded(&self) -> Case {
+        let round = |x: &Vec<f32>| x.iter().map(|x| bf16::from_f32(*x).to_f32()).collect();
+        Case { x: round(&self.x), w: round(&self.w), targets: self.targets.clone(), ..*self }
+    }
+
+    fn check_type<T: Operand>(
+        &self,
+        cx: &Context,
+        dw_beta: f32,
+        seed: u64,
+        gradients: f64,
+    ) -> Result<(), TestCaseError> {
+        let Case { dims, targets, .. } = self;
+        let typed = |x: &Vec<f32>| -> Vec<T> { x.iter().map(|x| T::from_f32(*x)).collect() };
+        let (x, w) = (&typed(&self.x), &typed(&self.w));
         let dloss = values(dims.n, 1.0, seed + 3);
         let want = self.solve(&dloss);
         let old = values(w.len(), 1.0, seed + 4);
@@ -93,16 +114,16 @@ impl Case {
         let mut out = vec![f32::NAN; dims.n * dims.vocab];
         let mut scratch = vec![f32::NAN; logits_scratch_len(cx, *dims)];
         logits(cx, x, w, *dims, &mut out, &mut scratch);
-        close("logits", cx, &out, &want.logits)?;
+        close("logits", cx, &out, &want.logits, 1e-5)?;
 
         let mut losses = vec![f32::NAN; dims.n];
-        let mut scratch = vec![f32::NAN; scratch_len(cx, *dims, false)];
+        let mut scratch = vec![f32::NAN; scratch_len::<T>(cx, *dims, false)];
         forward(cx, x, w, targets, *dims, &mut losses, &mut scratch);
-        close("losses", cx, &losses, &want.losses)?;
+        close("losses", cx, &losses, &want.losses, 1e-5)?;
 
         let (mut both, mut dx) = (vec![f32::NAN; dims.n], vec![f32::NAN; x.len()]);
         let mut dw = if dw_beta == 0.0 { vec![f32::NAN; w.len()] } else { old.clone() };
-        let mut scratch = vec![f32::NAN; scratch_len(cx, *dims, true)];
+        let mut scratch = vec![f32::NAN; scratch_len::<T>(cx, *dims, true)];
         let scale = Scale::PerToken(&dloss);
         forward_backward(
             cx,
@@ -118,18 +139,25 @@ impl Case {
             &mut scratch,
         );
         prop_assert_eq!(losses, both);
-        close("dx", cx, &dx, &want.dx)?;
+        close("dx", cx, &dx, &want.dx, gradients)?;
         let sum = |(&old, &grad): (&f32, &f64)| dw_beta as f64 * old as f64 + grad;
-        close("dw", cx, &dw, &old.iter().zip(&want.dw).map(sum).collect::<Vec<_>>())
+        let want: Vec<f64> = old.iter().zip(&want.dw).map(sum).collect();
+        close("dw", cx, &dw, &want, gradients)
     }
 }
 
-/// Agreement to a few roundings of the largest value: sums cancel, so small values have its absolute error.
-fn close(what: &str, cx: &Context, got: &[f32], want: &[f64]) -> Result<(), TestCaseError> {
+/// Agreement relative to the largest value: sums cancel, so small values have its absolute error.
+fn close(
+    what: &str,
+    cx: &Context,
+    got: &[f32],
+    want: &[f64],
+    tolerance: f64,
+) -> Result<(), TestCaseError> {
     let scale = want.iter().fold(1.0f64, |max, v| max.max(v.abs()));
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         prop_assert!(
-            (*got as f64 - want).abs() <= 1e-5 * scale,
+            (*got as f64 - want).abs() <= tolerance * scale,
             "{} {what}[{i}] = {got}, not {want}",
             cx.isa
         );
@@ -156,7 +184,7 @@ proptest! {
 
 #[test]
 fn several_chunks_and_blocks_agree_with_the_definitions() {
-    let (vocab, n) = (2 * COLS + 77, ROWS + 90);
+    let (vocab, n) = (3072 + 77, chunk::most_rows::<bf16>() + 90);
     let dims = Dims { n, c: 9, vocab, padded_vocab: vocab + 51, softcap: 15.0 };
     for ignored in [0, 1] {
         let case = Case::new(dims, ignored, 5);
@@ -174,7 +202,7 @@ fn the_mean_scales_by_the_number_of_valid_targets_and_bits_repeat() {
     let per_token = vec![2.0 / valid as f32; dims.n];
     let run = |threads: usize, scale: Scale<'_>| {
         let cx = Context::new(Isa::detect(), threads);
-        let mut scratch = vec![0.0; scratch_len(&cx, dims, true)];
+        let mut scratch = vec![0.0; scratch_len::<f32>(&cx, dims, true)];
         let (mut losses, mut dx) = (vec![0.0; dims.n], vec![0.0; dims.n * dims.c]);
         let mut dw = vec![0.0; dims.padded_vocab * dims.c];
         let Case { x, w, targets, .. } = &case;
@@ -207,7 +235,7 @@ fn nothing_valid_means_no_loss_and_no_gradient() {
     let dims = Dims { n: 3, c: 2, vocab: 4, padded_vocab: 6, softcap: 15.0 };
     let cx = Context::new(Isa::detect(), 2);
     let (x, w, targets) = ([1.0; 6], [1.0; 12], [-1; 3]);
-    let mut scratch = vec![0.0; scratch_len(&cx, dims, true)];
+    let mut scratch = vec![0.0; scratch_len::<f32>(&cx, dims, true)];
     let (mut losses, mut dx, mut dw) = ([f32::NAN; 3], [f32::NAN; 6], [3.0; 12]);
     forward_backward(
         &cx,
@@ -233,7 +261,7 @@ fn a_nan_reaches_the_loss_and_both_gradients() {
     let dims = Dims { n: 2, c: 1, vocab: 3, padded_vocab: 3, softcap: 15.0 };
     for isa in Isa::available() {
         let cx = Context::new(isa, 1);
-        let mut scratch = vec![0.0; scratch_len(&cx, dims, true)];
+        let mut scratch = vec![0.0; scratch_len::<f32>(&cx, dims, true)];
         let (mut losses, mut dx, mut dw) = ([0.0; 2], [0.0; 2], [0.0; 3]);
         forward_backward(
             &cx,
@@ -258,5 +286,5 @@ fn a_nan_reaches_the_loss_and_both_gradients() {
 fn a_target_beyond_the_vocabulary_is_refused() {
     let dims = Dims { n: 1, c: 1, vocab: 4, padded_vocab: 6, softcap: 15.0 };
     let cx = Context::new(Isa::SCALAR, 1);
-    forward(&cx, &[1.0], &[1.0; 6], &[4], dims, &mut [0.0], &mut []);
+    forward(&cx, &[1.0f32], &[1.0; 6], &[4], dims, &mut [0.0], &mut []);
 }

@@ -61,7 +61,7 @@ fn cross_entropy_scratch_len(
     gradient: bool,
 ) -> usize {
     let dims = cross_entropy_dims(op, &inputs[0], &inputs[1]);
-    let kernel = cross_entropy::scratch_len(cx, dims, gradient);
+    let kernel = cross_entropy::scratch_len::<f32>(cx, dims, gradient);
     // The losses of the tokens, when only their mean is asked for.
     kernel + dims.n
 }
