@@ -1,9 +1,12 @@
 //! Rates of matrix products as shares of what the instruction reaches from registers, measured in turns:
 //! `cargo run --release -p kiln-cpu --example gemm_rate [threads] [m n k]`.
 
+#![allow(unsafe_code)]
+
 use half::bf16;
 use kiln_cpu::gemm::{Epilogue, Matrix, Operand, gemm, gemm_scratch_len};
 use kiln_cpu::{Context, Isa, peak};
+use memmap2::MmapMut;
 use std::time::Instant;
 
 const SHAPES: [(usize, usize, usize); 5] = [
@@ -19,23 +22,41 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
+/// Memory as the executor has it.
+fn huge(bytes: usize) -> MmapMut {
+    let map = MmapMut::map_anon(bytes).expect("memory");
+    let _ = map.advise(memmap2::Advice::HugePage);
+    map
+}
+
 fn measure<T: Operand>(cx: &Context, (m, n, k): (usize, usize, usize), roof: &dyn Fn() -> f64) {
     let len = (m * k).max(n * k);
-    let data: Vec<T> = (0..len).map(|i| T::from_f32((i % 13) as f32 * 0.1 - 0.6)).collect();
-    let mut c = vec![0.0f32; m * n];
-    let mut scratch = vec![0.0; gemm_scratch_len(cx, m, n, k)];
+    let (mut data, mut c) = (huge(len * size_of::<T>()), huge(m * n * 4));
+    let mut scratch = huge(4 * gemm_scratch_len(cx, m, n, k));
+    // SAFETY: as many bytes as the maps have, page-aligned; any bits are values.
+    let (data, c, scratch) = unsafe {
+        (
+            std::slice::from_raw_parts_mut(data.as_mut_ptr().cast::<T>(), len),
+            std::slice::from_raw_parts_mut(c.as_mut_ptr().cast::<f32>(), m * n),
+            std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast::<f32>(), scratch.len() / 4),
+        )
+    };
+    for (i, x) in data.iter_mut().enumerate() {
+        *x = T::from_f32((i % 13) as f32 * 0.1 - 0.6);
+    }
+    let data = &*data;
     let flops = 2.0 * m as f64 * n as f64 * k as f64;
     let runs = (3e10 / flops).clamp(5.0, 15.0) as usize;
     for (name, a, b) in [
-        ("A B ", Matrix::row_major(&data, m, k), Matrix::row_major(&data, k, n)),
-        ("A Bt", Matrix::row_major(&data, m, k), Matrix::row_major(&data, n, k).t()),
-        ("At B", Matrix::row_major(&data, k, m).t(), Matrix::row_major(&data, k, n)),
+        ("A B ", Matrix::row_major(data, m, k), Matrix::row_major(data, k, n)),
+        ("A Bt", Matrix::row_major(data, m, k), Matrix::row_major(data, n, k).t()),
+        ("At B", Matrix::row_major(data, k, m).t(), Matrix::row_major(data, k, n)),
     ] {
         let (mut roofs, mut rates, mut shares) = (vec![], vec![], vec![]);
         for _ in 0..runs {
             let before = roof();
             let start = Instant::now();
-            gemm(cx, a, b, &mut c, Epilogue::Set, &mut scratch);
+            gemm(cx, a, b, c, Epilogue::Set, scratch);
             let rate = flops / start.elapsed().as_secs_f64() / 1e9;
             roofs.push(before);
             rates.push(rate);

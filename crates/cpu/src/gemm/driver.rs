@@ -5,6 +5,7 @@
 //! all of them. The split of k depends on k alone and every element is summed by one task in the order of k, so results
 //! do not depend on which thread computes what, nor on how many there are.
 
+use super::ahead::Ahead;
 use super::matrix::Matrix;
 use super::operand::Operand;
 use super::pack;
@@ -193,7 +194,8 @@ fn run_tasks<T: Operand, K: Sink>(
             let len = plan.packed_a_len();
             // SAFETY: one task at a time runs under a thread's number.
             let packed_a = unsafe { packed_a.range(thread * len, len) };
-            compute(cx.isa, stage, rows, cols, packed_a);
+            let upcoming = upcoming(plan, &stage, grid, number, next.as_ref());
+            compute(cx.isa, stage, rows, cols, upcoming, packed_a);
         } else if let Some(stage) = next {
             let from = (number - computing) * pack_steps;
             pack_b(cx.isa, stage, from, depth.min(from + pack_steps));
@@ -205,6 +207,27 @@ fn run_tasks<T: Operand, K: Sink>(
     } else {
         (0..tasks).for_each(|number| task(number, 0));
     }
+}
+
+/// The rows of A that the thread of task `number` will most likely need next.
+fn upcoming<'a, T: Operand, K: Sink>(
+    plan: &Plan,
+    stage: &Stage<'a, T, K>,
+    grid: Grid,
+    number: usize,
+    next: Option<&Stage<'a, T, K>>,
+) -> Ahead {
+    let (later, tasks) = (number + plan.threads, grid.row_tasks * grid.col_tasks);
+    let (a, task) = if later < tasks {
+        (stage.a, later)
+    } else {
+        match next {
+            Some(next) if later < 2 * tasks => (next.a, later - tasks),
+            _ => return Ahead::nothing(),
+        }
+    };
+    let (rows, _) = grid.part(task);
+    Ahead::new(a.part(rows.start, 0, rows.len(), a.cols()))
 }
 
 /// The tasks that compute a stage: shares of its rows by shares of its columns.
@@ -270,6 +293,7 @@ simd_fn! {
         stage: Stage<'_, T, K>,
         rows: Range<usize>,
         cols: Range<usize>,
+        upcoming: Ahead,
         packed_a: &mut [f32],
     ) = compute_kernel
 }
@@ -279,6 +303,7 @@ fn compute_kernel<S: Tile, T: Operand, K: Sink>(
     stage: Stage<'_, T, K>,
     rows: Range<usize>,
     cols: Range<usize>,
+    mut upcoming: Ahead,
     packed_a: &mut [f32],
 ) {
     let depth = stage.depth();
@@ -287,11 +312,14 @@ fn compute_kernel<S: Tile, T: Operand, K: Sink>(
     let packed_a: *mut T = packed_a.as_mut_ptr().cast();
     // SAFETY: the panels fit, by the assertion; a value of f32 takes as much room as a lane.
     unsafe { pack::pack(s, a, S::MR, 0..depth, packed_a) };
+    let tiles = rows.len().div_ceil(S::MR) * cols.len().div_ceil(S::NR);
+    let lines = upcoming.lines().div_ceil(tiles.max(1));
     for col in cols.clone().step_by(S::NR) {
         for row in rows.clone().step_by(S::MR) {
             if stage.symmetric && stage.col + col >= row + S::MR {
                 continue;
             }
+            upcoming.fetch(s, lines);
             let place = Place {
                 row,
                 col: stage.col + col,

@@ -22,6 +22,7 @@
 //! `driver` cuts the product into blocks that fit the caches, `pack` lays operands out as the micro-kernel in
 //! `tile` reads them. Results have the same bits for any number of threads.
 
+mod ahead;
 mod driver;
 mod few_rows;
 mod matrix;

@@ -102,9 +102,21 @@ unsafe fn pack_copying<S: Tile, T: Operand>(
     out: *mut T,
 ) {
     let all = lanes(&src);
+    // Pairs of panels that are half a vector wide are filled together.
+    let paired = if 2 * panel == S::LANES { src.rows() / S::LANES * S::LANES } else { 0 };
     for from in depth.clone().step_by(STEPS) {
         let to = depth.end.min(from + STEPS);
-        for first in (0..src.rows()).step_by(panel) {
+        for first in (0..paired).step_by(S::LANES) {
+            for d in from..to {
+                // SAFETY: the caller's; both panels exist.
+                unsafe {
+                    let low = out.add((first * all + d * panel) * T::PER_LANE).cast::<f32>();
+                    let v = vector_across(s, src, first, S::LANES, d);
+                    s.store_halves_ptr(low, low.add(panel * all), v);
+                }
+            }
+        }
+        for first in (paired..src.rows()).step_by(panel) {
             for col in (0..panel).step_by(S::LANES) {
                 let start = first * all + col;
                 for d in from..to {
@@ -136,6 +148,26 @@ unsafe fn copy_vector<S: Tile, T: Operand>(
     out: *mut T,
 ) {
     let there = src.rows().saturating_sub(row).min(S::LANES);
+    // SAFETY: the destination is the caller's contract, and packed memory is aligned for lanes.
+    unsafe {
+        let v = vector_across(s, src, row, there, d);
+        if left >= S::LANES || spills {
+            s.store_ptr(out.cast(), v);
+        } else {
+            s.store_ptr_partial(out.cast(), v, left);
+        }
+    }
+}
+
+/// The bits of lane `d` of the depth in `there <= LANES` rows from `row` on, which must exist.
+#[inline(always)]
+fn vector_across<S: Tile, T: Operand>(
+    s: S,
+    src: Matrix<'_, T>,
+    row: usize,
+    there: usize,
+    d: usize,
+) -> S::V {
     let (line, stride) = (d * T::PER_LANE, src.col_stride());
     let from = src.data().as_ptr().wrapping_add(line * stride + row);
     let ahead = from.wrapping_add(STEPS * T::PER_LANE * stride);
@@ -144,16 +176,8 @@ unsafe fn copy_vector<S: Tile, T: Operand>(
         s.prefetch(ahead.wrapping_add(stride).cast());
         from.wrapping_add(stride)
     });
-    // SAFETY: `there` values from row `row` on lie inside `src`; the destination is the caller's contract, and packed
-    // memory is aligned for lanes.
-    unsafe {
-        let v = T::bits(s, T::across(s, from, second, there));
-        if left >= S::LANES || spills {
-            s.store_ptr(out.cast(), v);
-        } else {
-            s.store_ptr_partial(out.cast(), v, left);
-        }
-    }
+    // SAFETY: these values lie inside `src`.
+    T::bits(s, unsafe { T::across(s, from, second, there) })
 }
 
 /// Neither lies contiguously: one value at a time.

@@ -209,6 +209,17 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { _mm512_reduce_max_ps(a) }
     }
     #[inline(always)]
+    unsafe fn store_halves_ptr(self, low: *mut f32, high: *mut f32, v: __m512) {
+        unsafe {
+            _mm256_storeu_ps(low, _mm512_castps512_ps256(v));
+            _mm256_storeu_ps(high, _mm512_extractf32x8_ps::<1>(v));
+        }
+    }
+    #[inline(always)]
+    fn prefetch_far(self, p: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }

@@ -165,6 +165,23 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn reduce_max(self, a: Self::V) -> f32;
     /// Starts bringing the cache line of `p` nearer; a hint without any effect on values.
     fn prefetch(self, p: *const f32);
+    /// The same for what is used later: into the second-level cache only.
+    fn prefetch_far(self, p: *const f32);
+    /// Writes the lower half of the lanes to `low`, the upper half to `high`.
+    ///
+    /// # Safety
+    /// Both must be valid for writing `LANES / 2` values.
+    #[inline(always)]
+    unsafe fn store_halves_ptr(self, low: *mut f32, high: *mut f32, v: Self::V) {
+        let mut lanes = [0.0; 16];
+        // SAFETY: no vector has more lanes; the rest is the caller's.
+        unsafe {
+            self.store_ptr(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), low, Self::LANES / 2);
+            let upper = lanes.as_ptr().add(Self::LANES / 2);
+            std::ptr::copy_nonoverlapping(upper, high, Self::LANES / 2);
+        }
+    }
 }
 
 /// Compiles a kernel, generic over [`Simd`], for every instruction set, behind one function that takes the [`Isa`] first.

@@ -201,4 +201,6 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
+    #[inline(always)]
+    fn prefetch_far(self, _p: *const f32) {}
 }
