@@ -20,9 +20,9 @@ use std::ops::Range;
 const KC: usize = 768;
 /// Lanes in a packed block of B, of which there are two: 2.4 MB of a shared third-level cache.
 const B_BLOCK: usize = 768 * 768;
-/// Lanes of A that a task packs at once: 0.3 MB of a second-level cache of 1 MB. Each panel of B that comes from the
-/// third level meets all of them.
-const A_BLOCK: usize = 96 * 768;
+/// Lanes of A that a task packs at once: 0.2 MB of a second-level cache of 1 MB, which also holds what the next task will
+/// pack. Each panel of B that comes from the third level meets all of them.
+const A_BLOCK: usize = 64 * 768;
 /// Products of fewer multiply-adds than this are not worth waking other threads for.
 const PARALLEL_FROM: usize = 1 << 18;
 
