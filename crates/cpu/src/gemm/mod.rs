@@ -94,15 +94,7 @@ pub fn gemm_strided<T: Operand, C: Element>(
     scratch: &mut [f32],
 ) {
     check(a, b, c, ldc, epilogue);
-    let output = Dense { c: c.as_mut_ptr(), ldc, epilogue };
-    if a.rows() == 0 || b.cols() == 0 {
-        return;
-    }
-    if few_rows::suits(&a, &b) {
-        few_rows::run(cx, a, b, output);
-    } else {
-        driver::run(cx, a, b, output, false, scratch);
-    }
+    run(cx, a, b, Dense { c: c.as_mut_ptr(), ldc, epilogue }, false, scratch);
 }
 
 /// [`gemm`] for a result that is symmetric (A·Aᵀ, a power of a symmetric matrix; so is what it is added to): about half
@@ -122,9 +114,7 @@ pub fn gemm_symmetric<T: Operand>(
     assert_eq!(a.rows(), n, "a symmetric product is square");
     assert_eq!(c.len(), n * n, "C is {n} x {n}");
     check(a, b, c, n, epilogue);
-    if n > 0 {
-        driver::run(cx, a, b, Dense { c: c.as_mut_ptr(), ldc: n, epilogue }, true, scratch);
-    }
+    run(cx, a, b, Dense { c: c.as_mut_ptr(), ldc: n, epilogue }, true, scratch);
     symmetric::mirror(cx, c, n);
 }
 
@@ -145,6 +135,25 @@ pub(crate) unsafe fn gemm_into<T: Operand, K: Sink>(
     assert_eq!(a.cols(), b.rows(), "inner dimensions");
     if a.rows() > 0 && b.cols() > 0 {
         driver::run(cx, a, b, sink, false, scratch);
+    }
+}
+
+/// Shapes must have been checked.
+fn run<T: Operand, C: Element>(
+    cx: &Context,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    output: Dense<'_, C>,
+    symmetric: bool,
+    scratch: &mut [f32],
+) {
+    if a.rows() == 0 || b.cols() == 0 {
+        return;
+    }
+    if few_rows::suits(&a, &b) {
+        few_rows::run(cx, a, b, output);
+    } else {
+        driver::run(cx, a, b, output, symmetric, scratch);
     }
 }
 
