@@ -2,147 +2,210 @@
 
 use kiln_graph::ops::{HeadAxis, MuonOrthogonalize};
 
-use crate::gemm::{Epilogue, Matrix, gemm, gemm_scratch_len, gemm_symmetric};
+use crate::gemm::{Epilogue, Matrix, Operand, gemm, gemm_scratch_len, gemm_symmetric};
 use crate::parallel::rows as row_groups;
 use crate::pool::SharedSlice;
-use crate::{Context, elementwise, reduce};
+use crate::simd::Simd;
+use crate::{Context, elementwise, reduce, simd_fn};
 
-/// Lengths of the parts of the scratch of [`orthogonalize`] for an m x n slice, m <= n.
+/// Lengths of the parts of the scratch of [`orthogonalize`] in f32 values, for a slice of rows x cols.
 struct Parts {
+    /// A matrix like the slice, of operands.
     x: usize,
+    /// The same in f32.
+    result: usize,
+    /// A square of the shorter side, in f32 and of operands.
     square: usize,
-    gemm: usize,
+    operand_square: usize,
+    /// What products and sums need.
+    rest: usize,
 }
 
 impl Parts {
-    fn new(cx: &Context, m: usize, n: usize) -> Parts {
-        let products = [(m, m, n), (m, m, m), (m, n, m)];
+    fn new<T>(cx: &Context, rows: usize, cols: usize) -> Parts {
+        let (m, n) = (rows.min(cols), rows.max(cols));
+        let products = [(m, m, n), (m, m, m), (m, n, m), (n, m, m)];
         let gemm = products.map(|(m, n, k)| gemm_scratch_len(cx, m, n, k)).into_iter().max();
-        Parts { x: m * n, square: m * m, gemm: gemm.unwrap_or(0).max(reduce::scratch_len(m * n)) }
+        let lines = |len: usize| len.next_multiple_of(16);
+        let operands = |len: usize| lines((len * size_of::<T>()).div_ceil(4));
+        Parts {
+            x: operands(m * n),
+            result: lines(m * n),
+            square: lines(m * m),
+            operand_square: operands(m * m),
+            rest: gemm.unwrap_or(0).max(reduce::scratch_len(m * n)),
+        }
     }
 
     fn total(&self) -> usize {
-        2 * self.x + 2 * self.square + self.gemm
+        2 * self.x + self.result + 2 * self.square + self.operand_square + self.rest
     }
 }
 
-fn extents(op: &MuonOrthogonalize, rows: usize, cols: usize) -> (usize, usize, bool) {
-    let (r, c) = op.slice(rows, cols);
-    (r.min(c), r.max(c), r > c)
-}
-
 /// Scratch, in f32 values, of [`orthogonalize`] on a rows x cols matrix.
-pub(crate) fn orthogonalize_scratch_len(
+pub(crate) fn orthogonalize_scratch_len<T: Operand>(
     cx: &Context,
     op: &MuonOrthogonalize,
     rows: usize,
     cols: usize,
 ) -> usize {
-    let (m, n, _) = extents(op, rows, cols);
-    Parts::new(cx, m, n).total()
+    let (rows, cols) = op.slice(rows, cols);
+    Parts::new::<T>(cx, rows, cols).total()
 }
 
-/// Orthogonalises `matrix` (rows x cols) in place, head by head.
-pub(crate) fn orthogonalize(
+/// Orthogonalises `matrix` (rows x cols) in place, head by head, with products of T.
+pub(crate) fn orthogonalize<T: Operand>(
     cx: &Context,
     op: &MuonOrthogonalize,
     matrix: &mut [f32],
     cols: usize,
     scratch: &mut [f32],
 ) {
-    let rows = matrix.len() / cols;
-    let (slice_rows, slice_cols) = op.slice(rows, cols);
-    let (m, n, tall) = extents(op, rows, cols);
-    let parts = Parts::new(cx, m, n);
+    let (slice_rows, slice_cols) = op.slice(matrix.len() / cols, cols);
+    let parts = Parts::new::<T>(cx, slice_rows, slice_cols);
+    assert!(scratch.len() >= parts.total(), "scratch of {} values", scratch.len());
     for head in 0..op.heads {
         let (row0, col0) = match op.axis {
             HeadAxis::Rows => (head * slice_rows, 0),
             HeadAxis::Columns => (0, head * slice_cols),
         };
-        let place = Slice { row0, col0, rows: slice_rows, cols: slice_cols, stride: cols, tall };
-        let (x, rest) = scratch.split_at_mut(parts.x);
-        let (next, rest) = rest.split_at_mut(parts.x);
-        let (a, rest) = rest.split_at_mut(parts.square);
-        let (b, rest) = rest.split_at_mut(parts.square);
-        place.read(matrix, x);
-        let result = iterate(cx, op, m, n, [x, next], [a, b], rest);
-        place.write(result, matrix);
+        let place = Slice { row0, col0, rows: slice_rows, cols: slice_cols, stride: cols };
+        let mut rest = &mut scratch[..];
+        let mut take = |len: usize| {
+            let (part, tail) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = tail;
+            part
+        };
+        let len = slice_rows * slice_cols;
+        let square = slice_rows.min(slice_cols).pow(2);
+        let mut work = Work {
+            x: &mut operands::<T>(take(parts.x))[..len],
+            next: &mut operands::<T>(take(parts.x))[..len],
+            result: &mut take(parts.result)[..len],
+            a: &mut take(parts.square)[..square],
+            b: &mut take(parts.square)[..square],
+            square: &mut operands::<T>(take(parts.operand_square))[..square],
+            rest: take(parts.rest),
+        };
+        place.read(cx, matrix, work.result);
+        work.iterate(cx, op, slice_rows, slice_cols);
+        place.write(cx, work.result, matrix);
     }
 }
 
-/// Where a head's slice lies in the matrix; tall slices are handled transposed.
+/// Scratch as operands.
+fn operands<T: Operand>(scratch: &mut [f32]) -> &mut [T] {
+    let len = scratch.len() * 4 / size_of::<T>();
+    // SAFETY: as many bytes, aligned for any operand, whose values any bits are.
+    unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast(), len) }
+}
+
+/// Where a head's slice lies in the matrix.
 struct Slice {
     row0: usize,
     col0: usize,
     rows: usize,
     cols: usize,
     stride: usize,
-    tall: bool,
 }
 
 impl Slice {
-    fn read(&self, matrix: &[f32], x: &mut [f32]) {
-        for r in 0..self.rows {
-            let row = &matrix[(self.row0 + r) * self.stride + self.col0..][..self.cols];
-            if self.tall {
-                row.iter().enumerate().for_each(|(c, v)| x[c * self.rows + r] = *v);
-            } else {
-                x[r * self.cols..][..self.cols].copy_from_slice(row);
+    fn read(&self, cx: &Context, matrix: &[f32], x: &mut [f32]) {
+        let x = SharedSlice::new(x);
+        row_groups(cx, self.rows, self.cols, &|first, count| {
+            for r in first..first + count {
+                let row = &matrix[(self.row0 + r) * self.stride + self.col0..][..self.cols];
+                // SAFETY: groups of rows are disjoint.
+                unsafe { x.range(r * self.cols, self.cols) }.copy_from_slice(row);
             }
-        }
+        });
     }
 
-    fn write(&self, x: &[f32], matrix: &mut [f32]) {
-        for r in 0..self.rows {
-            let row = &mut matrix[(self.row0 + r) * self.stride + self.col0..][..self.cols];
-            if self.tall {
-                row.iter_mut().enumerate().for_each(|(c, v)| *v = x[c * self.rows + r]);
-            } else {
+    fn write(&self, cx: &Context, x: &[f32], matrix: &mut [f32]) {
+        let matrix = SharedSlice::new(matrix);
+        row_groups(cx, self.rows, self.cols, &|first, count| {
+            for r in first..first + count {
+                let start = (self.row0 + r) * self.stride + self.col0;
+                // SAFETY: groups of rows are disjoint.
+                let row = unsafe { matrix.range(start, self.cols) };
                 row.copy_from_slice(&x[r * self.cols..][..self.cols]);
+            }
+        });
+    }
+}
+
+/// Memory of one slice's iteration.
+struct Work<'s, T> {
+    x: &'s mut [T],
+    next: &'s mut [T],
+    /// The slice, and in the end what became of it.
+    result: &'s mut [f32],
+    a: &'s mut [f32],
+    b: &'s mut [f32],
+    square: &'s mut [T],
+    rest: &'s mut [f32],
+}
+
+impl<T: Operand> Work<'_, T> {
+    /// The polynomial iteration on the slice: with A = XXᵀ, `X <- c1·X + (c2·A + c3·A²)·X`; where rows > cols, the same
+    /// from the other side, A = XᵀX.
+    fn iterate(&mut self, cx: &Context, op: &MuonOrthogonalize, rows: usize, cols: usize) {
+        let m = rows.min(cols);
+        let norm = reduce::dot(cx, self.result, self.result, self.rest).sqrt();
+        scaled(cx, self.result, 1.0 / (1.02 * norm + 1e-6), self.x);
+        for step in 0..op.steps {
+            let (c1, c2, c3) = op.method.coefficients(step);
+            let x = Matrix::row_major(&*self.x, rows, cols);
+            let (left, right) = if rows > cols { (x.t(), x) } else { (x, x.t()) };
+            gemm_symmetric(cx, left, right, self.a, Epilogue::Set, self.rest);
+            // c1·X + (c2·A + c3·A²)·X = B·X with B = c3·(A² + (c2/c3)·A) + c1·I, also symmetric.
+            scaled(cx, self.a, 1.0, self.square);
+            self.b.copy_from_slice(self.a);
+            let square = Matrix::row_major(&*self.square, m, m);
+            let epilogue = Epilogue::Accumulate { beta: (c2 / c3) as f32 };
+            gemm_symmetric(cx, square, square, self.b, epilogue, self.rest);
+            let p = self.b.as_mut_ptr();
+            // SAFETY: b holds m·m values; the kernel works in place.
+            unsafe { elementwise::scale(cx, m * m, p, c3 as f32, p) };
+            self.b.iter_mut().step_by(m + 1).for_each(|diagonal| *diagonal += c1 as f32);
+            scaled(cx, self.b, 1.0, self.square);
+            let b = Matrix::row_major(&*self.square, m, m);
+            let (left, right) = if rows > cols { (x, b) } else { (b, x) };
+            if step + 1 == op.steps {
+                gemm(cx, left, right, self.result, Epilogue::Set, self.rest);
+            } else {
+                gemm(cx, left, right, self.next, Epilogue::Set, self.rest);
+                std::mem::swap(&mut self.x, &mut self.next);
             }
         }
     }
 }
 
-/// The polynomial iteration on x (m x n, m <= n); returns the buffer that holds the result.
-fn iterate<'s>(
-    cx: &Context,
-    op: &MuonOrthogonalize,
-    m: usize,
-    n: usize,
-    [x, next]: [&'s mut [f32]; 2],
-    [a, b]: [&mut [f32]; 2],
-    scratch: &mut [f32],
-) -> &'s [f32] {
-    let norm = reduce::dot(cx, x, x, scratch).sqrt();
-    let p = x.as_mut_ptr();
-    // SAFETY: x holds m·n values; the kernel works in place.
-    unsafe { elementwise::scale(cx, m * n, p, 1.0 / (1.02 * norm + 1e-6), p) };
-    let (mut x, mut next) = (x, next);
-    for step in 0..op.steps {
-        let (c1, c2, c3) = op.method.coefficients(step);
-        let view = Matrix::row_major(x, m, n);
-        gemm_symmetric(cx, view, view.t(), a, Epilogue::Set, scratch);
-        // c1·X + (c2·A + c3·A²)·X = B·X with B = c3·(A² + (c2/c3)·A) + c1·I, also symmetric.
-        b.copy_from_slice(a);
-        let square = Matrix::row_major(a, m, m);
-        let epilogue = Epilogue::Accumulate { beta: (c2 / c3) as f32 };
-        gemm_symmetric(cx, square, square, b, epilogue, scratch);
-        let pb = b.as_mut_ptr();
-        // SAFETY: b holds m·m values; the kernel works in place.
-        unsafe { elementwise::scale(cx, m * m, pb, c3 as f32, pb) };
-        b.iter_mut().step_by(m + 1).for_each(|diagonal| *diagonal += c1 as f32);
-        gemm(
-            cx,
-            Matrix::row_major(b, m, m),
-            Matrix::row_major(x, m, n),
-            next,
-            Epilogue::Set,
-            scratch,
-        );
-        std::mem::swap(&mut x, &mut next);
+/// `out = factor·x`.
+fn scaled<T: Operand>(cx: &Context, x: &[f32], factor: f32, out: &mut [T]) {
+    assert_eq!(x.len(), out.len());
+    let out = SharedSlice::new(out);
+    crate::parallel::chunks(cx, x.len(), &|_, start, len| {
+        // SAFETY: chunks are disjoint.
+        let out = unsafe { out.range(start, len) };
+        scale_chunk(cx.isa, &x[start..start + len], factor, out);
+    });
+}
+
+simd_fn! { fn scale_chunk[T: Operand](x: &[f32], factor: f32, out: &mut [T]) = scale_chunk_kernel }
+#[inline(always)]
+fn scale_chunk_kernel<S: Simd, T: Operand>(s: S, x: &[f32], factor: f32, out: &mut [T]) {
+    let factor = s.splat(factor);
+    for (x, out) in x.chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
+        // SAFETY: both hold as many values.
+        unsafe {
+            if x.len() == S::LANES {
+                T::store(s, out.as_mut_ptr(), s.mul(factor, s.load(x)));
+            } else {
+                T::store_partial(s, out.as_mut_ptr(), s.mul(factor, s.load_partial(x)), x.len());
+            }
+        }
     }
-    x
 }
 
 /// Scratch, in f32 values, of [`normalize`].

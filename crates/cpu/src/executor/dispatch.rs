@@ -301,7 +301,7 @@ pub(super) unsafe fn execute(
                 if !out.is(&i[0]) {
                     elementwise::copy(cx, n, x, o);
                 }
-                muon::orthogonalize(cx, op, out.f32_mut(), out.matrix().1, rest);
+                muon::orthogonalize::<f32>(cx, op, out.f32_mut(), out.matrix().1, rest);
             }
             Op::MuonNormalize(op) => {
                 for (input, output) in i.iter().zip(outputs) {

@@ -44,7 +44,7 @@ pub(super) fn scratch_len(cx: &Context, op: &Op, inputs: &[TensorType]) -> usize
         Op::DotAt(_) | Op::Sum(_) | Op::BlendGrad(_) => reduce::scratch_len(inputs[0].len()),
         Op::MuonOrthogonalize(op) => {
             let (rows, cols) = matrix(&inputs[0]);
-            muon::orthogonalize_scratch_len(cx, op, rows, cols)
+            muon::orthogonalize_scratch_len::<f32>(cx, op, rows, cols)
         }
         Op::MuonNormalize(_) => {
             let (rows, cols) = matrix(&inputs[0]);
