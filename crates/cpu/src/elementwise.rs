@@ -2,9 +2,11 @@
 //!
 //! They take raw pointers because an output may be an input: every element is read before it is written.
 
+use crate::embed::convert;
 use crate::math::{sigmoid as sigmoid_v, tanh as tanh_v};
 use crate::parallel::{Raw, chunks};
-use crate::simd::Simd;
+use crate::pool::SharedSlice;
+use crate::simd::{Element, Simd};
 use crate::{Context, simd_fn};
 
 /// Defines `unsafe fn name(cx, n, inputs.., scalars.., outputs..)`, which sets each output to its expression.
@@ -89,8 +91,6 @@ elementwise! {
     tanh_grad(y, dy;) -> (out) = |s| s.mul(dy, s.sub(s.splat(1.0), s.mul(y, y)));
     /// `relu(x)²`
     relu_squared(x;) -> (out) = |s| { let r = s.max(x, s.splat(0.0)); s.mul(r, r) };
-    /// `2·sqrt(y)·dy`, y being `relu(x)²`
-    relu_squared_grad(y, dy;) -> (out) = |s| { let r = s.sqrt(y); s.mul(s.add(r, r), dy) };
     /// `silu(gate) · up`
     swiglu(gate, up;) -> (out) = |s| s.mul(s.mul(gate, sigmoid_v(s, gate)), up);
     /// Gradients of `silu(gate) · up`: with σ = sigmoid(gate), `dgate = dy·up·σ(1 + gate(1 - σ))`, `dup = dy·gate·σ`.
@@ -125,6 +125,60 @@ elementwise! {
     blend_grad(dout; a, b) -> (dx, dy) = |s| (s.mul(a, dout), s.mul(b, dout));
     /// The same, dy added onto an accumulator.
     blend_grad_onto(dout, accumulator; a, b) -> (dx, dy) = |s| (s.mul(a, dout), s.mul_add(b, dout, accumulator));
+}
+
+/// `out = x`, rounding where Y is narrower.
+pub(crate) fn cast<X: Element, Y: Element>(cx: &Context, x: &[X], out: &mut [Y]) {
+    assert_eq!(x.len(), out.len());
+    let out = SharedSlice::new(out);
+    chunks(cx, x.len(), &|_, start, len| {
+        // SAFETY: chunks are disjoint.
+        convert(cx.isa, &x[start..start + len], unsafe { out.range(start, len) });
+    });
+}
+
+/// `2·sqrt(y)·dy`, y being `relu(x)²`.
+///
+/// # Safety
+/// Inputs must be valid for reading and the output for writing `n` values; it may be an input of its type.
+pub(crate) unsafe fn relu_squared_grad<Y: Element, D: Element>(
+    cx: &Context,
+    n: usize,
+    y: *const Y,
+    dy: *const D,
+    out: *mut Y,
+) {
+    let (y, dy, out) = (Raw::new(y), Raw::new(dy), Raw::new(out));
+    chunks(cx, n, &|_, start, len| {
+        // SAFETY: the chunk lies inside the operands; chunks are disjoint.
+        unsafe {
+            let (y, dy) = (y.get().add(start), dy.get().add(start));
+            relu_squared_grad_chunk(cx.isa, len, y, dy, out.get().add(start));
+        }
+    });
+}
+
+simd_fn! {
+    fn relu_squared_grad_chunk[Y: Element, D: Element](n: usize, y: *const Y, dy: *const D, out: *mut Y) =
+        relu_squared_grad_kernel
+}
+#[inline(always)]
+fn relu_squared_grad_kernel<S: Simd, Y: Element, D: Element>(
+    s: S,
+    n: usize,
+    y: *const Y,
+    dy: *const D,
+    out: *mut Y,
+) {
+    for i in (0..n).step_by(S::LANES) {
+        let len = (n - i).min(S::LANES);
+        // SAFETY: the caller's operands hold n values.
+        unsafe {
+            let root = s.sqrt(Y::load_n(s, y.add(i), len));
+            let value = s.mul(s.add(root, root), D::load_n(s, dy.add(i), len));
+            Y::store_n(s, out.add(i), value, len);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,23 +1,58 @@
 //! Table look-up and its gradient.
 
-use crate::Context;
 use crate::parallel::{Raw, rows as row_groups};
 use crate::pool::SharedSlice;
+use crate::simd::{Element, Simd};
+use crate::{Context, simd_fn};
 
 /// `out[i] = table[ids[i]]`, rows of `width`.
 ///
 /// # Panics
 /// When an id is not a row of the table.
-pub(crate) fn embed(cx: &Context, table: &[f32], ids: &[i32], width: usize, out: &mut [f32]) {
+pub(crate) fn embed<Y: Element>(
+    cx: &Context,
+    table: &[f32],
+    ids: &[i32],
+    width: usize,
+    out: &mut [Y],
+) {
     let out = SharedSlice::new(out);
     row_groups(cx, ids.len(), width, &|first, count| {
         // SAFETY: groups of rows are disjoint.
         let rows = unsafe { out.range(first * width, count * width) };
         for (row, &id) in rows.chunks_exact_mut(width).zip(&ids[first..]) {
             let at = usize::try_from(id).expect("ids are not negative") * width;
-            row.copy_from_slice(&table[at..at + width]);
+            convert(cx.isa, &table[at..at + width], row);
         }
     });
+}
+
+simd_fn! {
+    /// Copies values, rounding where Y is narrower.
+    pub(crate) fn convert[X: Element, Y: Element](x: &[X], y: &mut [Y]) = convert_kernel
+}
+#[inline(always)]
+fn convert_kernel<S: Simd, X: Element, Y: Element>(s: S, x: &[X], y: &mut [Y]) {
+    assert_eq!(x.len(), y.len());
+    for i in (0..x.len()).step_by(S::LANES) {
+        let n = (x.len() - i).min(S::LANES);
+        // SAFETY: n values are left in both.
+        unsafe { Y::store_n(s, y.as_mut_ptr().add(i), X::load_n(s, x.as_ptr().add(i), n), n) };
+    }
+}
+
+simd_fn! { fn add_to[X: Element](x: &[X], y: &mut [f32]) = add_to_kernel }
+#[inline(always)]
+fn add_to_kernel<S: Simd, X: Element>(s: S, x: &[X], y: &mut [f32]) {
+    assert_eq!(x.len(), y.len());
+    for i in (0..x.len()).step_by(S::LANES) {
+        let n = (x.len() - i).min(S::LANES);
+        // SAFETY: n values are left in both.
+        unsafe {
+            let (x, y) = (x.as_ptr().add(i), y.as_mut_ptr().add(i));
+            f32::store_n(s, y, s.add(f32::load_n(s, y, n), X::load_n(s, x, n)), n);
+        }
+    }
 }
 
 /// What the table's gradient held before.
@@ -33,9 +68,9 @@ pub(crate) enum Before {
 ///
 /// # Panics
 /// When an id is not a row of the table.
-pub(crate) fn embed_grad(
+pub(crate) fn embed_grad<D: Element>(
     cx: &Context,
-    dy: &[f32],
+    dy: &[D],
     ids: &[i32],
     width: usize,
     before: Before,
@@ -61,9 +96,7 @@ pub(crate) fn embed_grad(
             // SAFETY: inside the table, by the assertion; the columns belong to this task alone.
             let out =
                 unsafe { std::slice::from_raw_parts_mut(data.get().add(id * width + first), len) };
-            for (out, dy) in out.iter_mut().zip(&row[first..first + len]) {
-                *out += dy;
-            }
+            add_to(cx.isa, &row[first..first + len], out);
         }
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::norm::row_dot;
 use crate::parallel::{Raw, rows as row_groups};
-use crate::simd::Simd;
+use crate::simd::{Element, Simd};
 use crate::{Context, simd_fn};
 
 fn sigmoid(x: f32) -> f32 {
@@ -18,35 +18,27 @@ pub(crate) struct Rows {
     pub scale: f32,
 }
 
-simd_fn! { fn forward_rows(width: usize, x: *const f32, y: *const f32, factors: &[f32], scale: f32, out: *mut f32) = forward_kernel }
+simd_fn! { fn forward_rows[X: Element](width: usize, x: *const X, y: *const X, gates: &[f32], scale: f32, out: *mut X) = forward_kernel }
 
 #[inline(always)]
-fn forward_kernel<S: Simd>(
+fn forward_kernel<S: Simd, X: Element>(
     s: S,
     width: usize,
-    x: *const f32,
-    y: *const f32,
+    x: *const X,
+    y: *const X,
     gates: &[f32],
     scale: f32,
-    out: *mut f32,
+    out: *mut X,
 ) {
     for (row, &g) in gates.iter().enumerate() {
         let factor = s.splat(scale * sigmoid(g));
         let (at, end) = (row * width, (row + 1) * width);
-        let mut i = at;
-        // SAFETY: the caller gives as many rows as gates.
-        unsafe {
-            while i + S::LANES <= end {
-                s.store_ptr(
-                    out.add(i),
-                    s.mul_add(factor, s.load_ptr(y.add(i)), s.load_ptr(x.add(i))),
-                );
-                i += S::LANES;
-            }
-            if i < end {
-                let n = end - i;
-                let (x, y) = (s.load_ptr_partial(x.add(i), n), s.load_ptr_partial(y.add(i), n));
-                s.store_ptr_partial(out.add(i), s.mul_add(factor, y, x), n);
+        for i in (at..end).step_by(S::LANES) {
+            let n = (end - i).min(S::LANES);
+            // SAFETY: the caller gives as many rows as gates.
+            unsafe {
+                let (x, y) = (X::load_n(s, x.add(i), n), X::load_n(s, y.add(i), n));
+                X::store_n(s, out.add(i), s.mul_add(factor, y, x), n);
             }
         }
     }
@@ -56,13 +48,13 @@ fn forward_kernel<S: Simd>(
 ///
 /// # Safety
 /// x, y and out must be valid for `rows · width` values, gates for `rows`; out may be x or y.
-pub(crate) unsafe fn gated_add(
+pub(crate) unsafe fn gated_add<X: Element>(
     cx: &Context,
     dims: Rows,
-    x: *const f32,
-    y: *const f32,
+    x: *const X,
+    y: *const X,
     gates: &[f32],
-    out: *mut f32,
+    out: *mut X,
 ) {
     let Rows { rows, width, scale } = dims;
     let (x, y, out) = (Raw::new(x), Raw::new(y), Raw::new(out));
@@ -85,19 +77,19 @@ pub(crate) unsafe fn gated_add(
 }
 
 simd_fn! {
-    fn backward_rows(width: usize, y: *const f32, gates: *const f32, dout: *const f32, scale: f32, dy: *mut f32, dg: &mut [f32]) = backward_kernel
+    fn backward_rows[X: Element](width: usize, y: *const X, gates: *const f32, dout: *const X, scale: f32, dy: *mut X, dg: &mut [f32]) = backward_kernel
 }
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn backward_kernel<S: Simd>(
+fn backward_kernel<S: Simd, X: Element>(
     s: S,
     width: usize,
-    y: *const f32,
+    y: *const X,
     gates: *const f32,
-    dout: *const f32,
+    dout: *const X,
     scale: f32,
-    dy: *mut f32,
+    dy: *mut X,
     dg: &mut [f32],
 ) {
     for (row, dg) in dg.iter_mut().enumerate() {
@@ -107,14 +99,9 @@ fn backward_kernel<S: Simd>(
             let sig = sigmoid(*gates.add(row));
             *dg = scale * sig * (1.0 - sig) * row_dot(s, width, y.add(at), dout.add(at));
             let factor = s.splat(scale * sig);
-            let mut i = at;
-            while i + S::LANES <= end {
-                s.store_ptr(dy.add(i), s.mul(factor, s.load_ptr(dout.add(i))));
-                i += S::LANES;
-            }
-            if i < end {
-                let v = s.mul(factor, s.load_ptr_partial(dout.add(i), end - i));
-                s.store_ptr_partial(dy.add(i), v, end - i);
+            for i in (at..end).step_by(S::LANES) {
+                let n = (end - i).min(S::LANES);
+                X::store_n(s, dy.add(i), s.mul(factor, X::load_n(s, dout.add(i), n)), n);
             }
         }
     }
@@ -124,13 +111,13 @@ fn backward_kernel<S: Simd>(
 ///
 /// # Safety
 /// y, dout and dy must be valid for `rows · width` values, gates for `rows`; dy may be y or dout.
-pub(crate) unsafe fn gated_add_grad(
+pub(crate) unsafe fn gated_add_grad<X: Element>(
     cx: &Context,
     dims: Rows,
-    y: *const f32,
+    y: *const X,
     gates: *const f32,
-    dout: *const f32,
-    dy: *mut f32,
+    dout: *const X,
+    dy: *mut X,
     dg: &mut [f32],
 ) {
     let Rows { rows, width, scale } = dims;

@@ -1,11 +1,19 @@
 //! Kernels that move values between positions and columns.
 
 use crate::Context;
+use crate::embed::convert;
 use crate::parallel::rows as row_groups;
 use crate::pool::SharedSlice;
+use crate::simd::Element;
 
 /// Columns `start..start + len` of rows of `width`.
-pub(crate) fn slice_last(cx: &Context, x: &[f32], width: usize, start: usize, out: &mut [f32]) {
+pub(crate) fn slice_last<X: Element, Y: Element>(
+    cx: &Context,
+    x: &[X],
+    width: usize,
+    start: usize,
+    out: &mut [Y],
+) {
     let rows = x.len() / width.max(1);
     let len = out.len() / rows.max(1);
     let out = SharedSlice::new(out);
@@ -14,7 +22,7 @@ pub(crate) fn slice_last(cx: &Context, x: &[f32], width: usize, start: usize, ou
         let part = unsafe { out.range(first * len, count * len) };
         for (row, to) in part.chunks_exact_mut(len.max(1)).enumerate() {
             let from = (first + row) * width + start;
-            to.copy_from_slice(&x[from..from + len]);
+            convert(cx.isa, &x[from..from + len], to);
         }
     });
 }

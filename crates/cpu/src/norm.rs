@@ -1,21 +1,21 @@
 //! RMS norm over rows, forward and backward. Outputs may be inputs: a row is read whole before it is written.
 
 use crate::parallel::{Raw, rows as row_groups};
-use crate::simd::Simd;
+use crate::simd::{Element, Simd};
 use crate::{Context, simd_fn};
 
 simd_fn! {
     /// `y = x·r` of some rows, r into `statistics`.
-    fn forward_rows(width: usize, eps: f32, x: *const f32, y: *mut f32, statistics: &mut [f32]) = forward_kernel
+    fn forward_rows[Y: Element](width: usize, eps: f32, x: *const f32, y: *mut Y, statistics: &mut [f32]) = forward_kernel
 }
 
 #[inline(always)]
-fn forward_kernel<S: Simd>(
+fn forward_kernel<S: Simd, Y: Element>(
     s: S,
     width: usize,
     eps: f32,
     x: *const f32,
-    y: *mut f32,
+    y: *mut Y,
     statistics: &mut [f32],
 ) {
     for (row, r) in statistics.iter_mut().enumerate() {
@@ -31,20 +31,25 @@ fn forward_kernel<S: Simd>(
 /// # Safety
 /// Both pointers must be valid for `n` values.
 #[inline(always)]
-pub(crate) unsafe fn row_dot<S: Simd>(s: S, n: usize, x: *const f32, y: *const f32) -> f32 {
+pub(crate) unsafe fn row_dot<S: Simd, X: Element, Y: Element>(
+    s: S,
+    n: usize,
+    x: *const X,
+    y: *const Y,
+) -> f32 {
     let mut sums = [s.splat(0.0); 2];
     let mut i = 0;
     // SAFETY: the indices stay below n.
     unsafe {
         while i + 2 * S::LANES <= n {
-            sums[0] = s.mul_add(s.load_ptr(x.add(i)), s.load_ptr(y.add(i)), sums[0]);
+            sums[0] = s.mul_add(X::load(s, x.add(i)), Y::load(s, y.add(i)), sums[0]);
             let j = i + S::LANES;
-            sums[1] = s.mul_add(s.load_ptr(x.add(j)), s.load_ptr(y.add(j)), sums[1]);
+            sums[1] = s.mul_add(X::load(s, x.add(j)), Y::load(s, y.add(j)), sums[1]);
             i += 2 * S::LANES;
         }
         while i < n {
             let len = (n - i).min(S::LANES);
-            let (a, b) = (s.load_ptr_partial(x.add(i), len), s.load_ptr_partial(y.add(i), len));
+            let (a, b) = (X::load_n(s, x.add(i), len), Y::load_n(s, y.add(i), len));
             sums[0] = s.mul_add(a, b, sums[0]);
             i += len;
         }
@@ -55,18 +60,11 @@ pub(crate) unsafe fn row_dot<S: Simd>(s: S, n: usize, x: *const f32, y: *const f
 /// # Safety
 /// Both pointers must be valid for `n` values.
 #[inline(always)]
-unsafe fn row_map<S: Simd>(s: S, n: usize, x: *const f32, y: *mut f32, factor: S::V) {
-    let mut i = 0;
-    // SAFETY: the indices stay below n.
-    unsafe {
-        while i + S::LANES <= n {
-            s.store_ptr(y.add(i), s.mul(s.load_ptr(x.add(i)), factor));
-            i += S::LANES;
-        }
-        if i < n {
-            let v = s.mul(s.load_ptr_partial(x.add(i), n - i), factor);
-            s.store_ptr_partial(y.add(i), v, n - i);
-        }
+unsafe fn row_map<S: Simd, Y: Element>(s: S, n: usize, x: *const f32, y: *mut Y, factor: S::V) {
+    for i in (0..n).step_by(S::LANES) {
+        let len = (n - i).min(S::LANES);
+        // SAFETY: the indices stay below n.
+        unsafe { Y::store_n(s, y.add(i), s.mul(f32::load_n(s, x.add(i), len), factor), len) };
     }
 }
 
@@ -74,12 +72,12 @@ unsafe fn row_map<S: Simd>(s: S, n: usize, x: *const f32, y: *mut f32, factor: S
 ///
 /// # Safety
 /// x must be valid for reading and y for writing `statistics.len() · width` values; y may be x.
-pub(crate) unsafe fn rms_norm(
+pub(crate) unsafe fn rms_norm<Y: Element>(
     cx: &Context,
     width: usize,
     eps: f32,
     x: *const f32,
-    y: *mut f32,
+    y: *mut Y,
     statistics: &mut [f32],
 ) {
     let (x, y, all) = (Raw::new(x), Raw::new(y), crate::pool::SharedSlice::new(statistics));
@@ -100,23 +98,23 @@ pub(crate) unsafe fn rms_norm(
 }
 
 simd_fn! {
-    fn backward_rows(
+    fn backward_rows[Y: Element, D: Element](
         width: usize,
-        y: *const f32,
+        y: *const Y,
         statistics: &[f32],
-        dy: *const f32,
+        dy: *const D,
         onto: Option<*const f32>,
         dx: *mut f32,
     ) = backward_kernel
 }
 
 #[inline(always)]
-fn backward_kernel<S: Simd>(
+fn backward_kernel<S: Simd, Y: Element, D: Element>(
     s: S,
     width: usize,
-    y: *const f32,
+    y: *const Y,
     statistics: &[f32],
-    dy: *const f32,
+    dy: *const D,
     onto: Option<*const f32>,
     dx: *mut f32,
 ) {
@@ -129,19 +127,12 @@ fn backward_kernel<S: Simd>(
             let mut i = at;
             while i < at + width {
                 let len = (at + width - i).min(S::LANES);
-                let full = len == S::LANES;
-                let load = |p: *const f32| {
-                    if full { s.load_ptr(p.add(i)) } else { s.load_ptr_partial(p.add(i), len) }
-                };
-                let mut value = s.mul(r, s.mul_add(load(y), mean, load(dy)));
+                let (y, dy) = (Y::load_n(s, y.add(i), len), D::load_n(s, dy.add(i), len));
+                let mut value = s.mul(r, s.mul_add(y, mean, dy));
                 if let Some(onto) = onto {
-                    value = s.add(value, load(onto));
+                    value = s.add(value, f32::load_n(s, onto.add(i), len));
                 }
-                if full {
-                    s.store_ptr(dx.add(i), value);
-                } else {
-                    s.store_ptr_partial(dx.add(i), value, len);
-                }
+                f32::store_n(s, dx.add(i), value, len);
                 i += len;
             }
         }
@@ -152,12 +143,12 @@ fn backward_kernel<S: Simd>(
 ///
 /// # Safety
 /// Pointers must be valid for `statistics.len() · width` values; dx may be any of the inputs.
-pub(crate) unsafe fn rms_norm_grad(
+pub(crate) unsafe fn rms_norm_grad<Y: Element, D: Element>(
     cx: &Context,
     width: usize,
-    y: *const f32,
+    y: *const Y,
     statistics: &[f32],
-    dy: *const f32,
+    dy: *const D,
     onto: Option<*const f32>,
     dx: *mut f32,
 ) {

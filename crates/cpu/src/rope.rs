@@ -4,7 +4,7 @@
 
 use crate::norm::row_dot;
 use crate::parallel::{Raw, rows as row_groups};
-use crate::simd::Simd;
+use crate::simd::{Element, Simd};
 use crate::{Context, simd_fn};
 
 /// Rotations of `tokens` positions from each of `start` on, into `table` `[B, tokens, D]`. Angles are computed in f64: at
@@ -57,19 +57,25 @@ pub(crate) struct Dims {
     pub head_dim: usize,
 }
 
+/// Turns pairs: `(x1·cos + x2·sin, x2·cos - x1·sin)`.
+#[inline(always)]
+fn turn<S: Simd>(s: S, (x1, x2): (S::V, S::V), (cos, sin): (S::V, S::V)) -> (S::V, S::V) {
+    (s.mul_add(x1, cos, s.mul(x2, sin)), s.sub(s.mul(x2, cos), s.mul(x1, sin)))
+}
+
 /// Rotates one head by the row's table; `sign` -1 rotates back. `y` may be `x`.
 ///
 /// # Safety
 /// x, y and table must be valid for `d` values.
 #[inline(always)]
-unsafe fn rotate<S: Simd>(
+unsafe fn rotate<S: Simd, X: Element>(
     s: S,
     d: usize,
-    x: *const f32,
+    x: *const X,
     table: *const f32,
     sign: f32,
     factor: f32,
-    y: *mut f32,
+    y: *mut X,
 ) {
     let half = d / 2;
     let (sign, factor) = (s.splat(sign), s.splat(factor));
@@ -78,27 +84,28 @@ unsafe fn rotate<S: Simd>(
         let n = (half - j).min(S::LANES);
         // SAFETY: j + n <= half.
         unsafe {
-            let load = |p: *const f32| s.load_ptr_partial(p, n);
-            let (x1, x2) = (load(x.add(j)), load(x.add(half + j)));
+            let load = |p: *const f32| f32::load_n(s, p, n);
+            let (x1, x2) = (X::load_n(s, x.add(j), n), X::load_n(s, x.add(half + j), n));
             let cos = s.mul(factor, load(table.add(j)));
             let sin = s.mul(factor, s.mul(sign, load(table.add(half + j))));
-            s.store_ptr_partial(y.add(j), s.mul_add(x1, cos, s.mul(x2, sin)), n);
-            s.store_ptr_partial(y.add(half + j), s.sub(s.mul(x2, cos), s.mul(x1, sin)), n);
+            let (y1, y2) = turn(s, (x1, x2), (cos, sin));
+            X::store_n(s, y.add(j), y1, n);
+            X::store_n(s, y.add(half + j), y2, n);
         }
         j += n;
     }
 }
 
-simd_fn! { fn rotate_rows(dims: Dims, sign: f32, x: *const f32, table: *const f32, y: *mut f32) = rotate_kernel }
+simd_fn! { fn rotate_rows[X: Element](dims: Dims, sign: f32, x: *const X, table: *const f32, y: *mut X) = rotate_kernel }
 
 #[inline(always)]
-fn rotate_kernel<S: Simd>(
+fn rotate_kernel<S: Simd, X: Element>(
     s: S,
     dims: Dims,
     sign: f32,
-    x: *const f32,
+    x: *const X,
     table: *const f32,
-    y: *mut f32,
+    y: *mut X,
 ) {
     let d = dims.head_dim;
     for row in 0..dims.rows {
@@ -114,13 +121,13 @@ fn rotate_kernel<S: Simd>(
 ///
 /// # Safety
 /// x and y must be valid for `rows·heads·head_dim` values, table for `rows·head_dim`; y may be x.
-pub(crate) unsafe fn rope(
+pub(crate) unsafe fn rope<X: Element>(
     cx: &Context,
     dims: Dims,
     inverse: bool,
-    x: *const f32,
+    x: *const X,
     table: *const f32,
-    y: *mut f32,
+    y: *mut X,
 ) {
     let (x, table, y) = (Raw::new(x), Raw::new(table), Raw::new(y));
     let sign = if inverse { -1.0 } else { 1.0 };
@@ -136,19 +143,19 @@ pub(crate) unsafe fn rope(
 }
 
 simd_fn! {
-    fn norm_rows(dims: Dims, scale: f32, eps: f32, x: *const f32, table: *const f32, y: *mut f32, statistics: &mut [f32]) = norm_kernel
+    fn norm_rows[X: Element](dims: Dims, scale: f32, eps: f32, x: *const X, table: *const f32, y: *mut X, statistics: &mut [f32]) = norm_kernel
 }
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn norm_kernel<S: Simd>(
+fn norm_kernel<S: Simd, X: Element>(
     s: S,
     dims: Dims,
     scale: f32,
     eps: f32,
-    x: *const f32,
+    x: *const X,
     table: *const f32,
-    y: *mut f32,
+    y: *mut X,
     statistics: &mut [f32],
 ) {
     let d = dims.head_dim;
@@ -170,13 +177,13 @@ fn norm_kernel<S: Simd>(
 ///
 /// # Safety
 /// x and y must be valid for `rows·heads·head_dim` values, table for `rows·head_dim`; y may be x.
-pub(crate) unsafe fn rope_norm(
+pub(crate) unsafe fn rope_norm<X: Element>(
     cx: &Context,
     dims: Dims,
     (scale, eps): (f32, f32),
-    x: *const f32,
+    x: *const X,
     table: *const f32,
-    y: *mut f32,
+    y: *mut X,
     statistics: &mut [f32],
 ) {
     let (x, table, y) = (Raw::new(x), Raw::new(table), Raw::new(y));
@@ -195,41 +202,46 @@ pub(crate) unsafe fn rope_norm(
 }
 
 simd_fn! {
-    fn norm_grad_rows(dims: Dims, scale: f32, y: *const f32, statistics: &[f32], dy: *const f32, table: *const f32, dx: *mut f32) = norm_grad_kernel
+    fn norm_grad_rows[X: Element](dims: Dims, scale: f32, y: *const X, statistics: &[f32], dy: *const X, table: *const f32, dx: *mut X) = norm_grad_kernel
 }
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn norm_grad_kernel<S: Simd>(
+fn norm_grad_kernel<S: Simd, X: Element>(
     s: S,
     dims: Dims,
     scale: f32,
-    y: *const f32,
+    y: *const X,
     statistics: &[f32],
-    dy: *const f32,
+    dy: *const X,
     table: *const f32,
-    dx: *mut f32,
+    dx: *mut X,
 ) {
     let d = dims.head_dim;
     for row in 0..dims.rows {
         for head in 0..dims.heads {
             let index = row * dims.heads + head;
-            // SAFETY: the caller's operands hold `rows` rows; a head is read before it is written, and then rotated in
-            // place.
+            // SAFETY: the caller's operands hold `rows` rows; what is written was read
+            // before.
             unsafe {
                 let (y, dy, dx) = (y.add(index * d), dy.add(index * d), dx.add(index * d));
                 // With z = y/scale: r·scale·(dy - z·mean(z·dy)) = r·scale·(dy - y·mean(y·dy)/scale²).
                 let mean = row_dot(s, d, y, dy) / d as f32 / (scale * scale);
                 let (mean, r) = (s.splat(-mean), s.splat(statistics[index] * scale));
-                let mut i = 0;
-                while i < d {
-                    let n = (d - i).min(S::LANES);
-                    let (yv, dv) =
-                        (s.load_ptr_partial(y.add(i), n), s.load_ptr_partial(dy.add(i), n));
-                    s.store_ptr_partial(dx.add(i), s.mul(r, s.mul_add(yv, mean, dv)), n);
-                    i += n;
+                let (half, table) = (d / 2, table.add(row * d));
+                for j in (0..half).step_by(S::LANES) {
+                    let n = (half - j).min(S::LANES);
+                    let normed = |i: usize| {
+                        let (y, dy) = (X::load_n(s, y.add(i), n), X::load_n(s, dy.add(i), n));
+                        s.mul(r, s.mul_add(y, mean, dy))
+                    };
+                    let angle =
+                        (f32::load_n(s, table.add(j), n), f32::load_n(s, table.add(half + j), n));
+                    let back = (angle.0, s.sub(s.splat(0.0), angle.1));
+                    let (x1, x2) = turn(s, (normed(j), normed(half + j)), back);
+                    X::store_n(s, dx.add(j), x1, n);
+                    X::store_n(s, dx.add(half + j), x2, n);
                 }
-                rotate(s, d, dx, table.add(row * d), -1.0, 1.0, dx);
             }
         }
     }
@@ -239,14 +251,14 @@ fn norm_grad_kernel<S: Simd>(
 ///
 /// # Safety
 /// As of [`rope_norm`]; dx may be y or dy.
-pub(crate) unsafe fn rope_norm_grad(
+pub(crate) unsafe fn rope_norm_grad<X: Element>(
     cx: &Context,
     dims: Dims,
     scale: f32,
-    (y, statistics): (*const f32, &[f32]),
-    dy: *const f32,
+    (y, statistics): (*const X, &[f32]),
+    dy: *const X,
     table: *const f32,
-    dx: *mut f32,
+    dx: *mut X,
 ) {
     let (y, dy, table, dx) = (Raw::new(y), Raw::new(dy), Raw::new(table), Raw::new(dx));
     let width = dims.heads * dims.head_dim;

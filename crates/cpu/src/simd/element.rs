@@ -33,6 +33,27 @@ pub trait Element: Copy + Send + Sync + std::fmt::Debug + 'static {
     /// # Safety
     /// `p` must be valid for writing `n <= LANES` values.
     unsafe fn store_partial<S: Simd>(s: S, p: *mut Self, v: S::V, n: usize);
+
+    /// `n` values, zeros after them; a whole vector costs less.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `n <= LANES` values.
+    #[inline(always)]
+    unsafe fn load_n<S: Simd>(s: S, p: *const Self, n: usize) -> S::V {
+        // SAFETY: the caller's.
+        unsafe { if n == S::LANES { Self::load(s, p) } else { Self::load_partial(s, p, n) } }
+    }
+    /// Writes the first `n` lanes; a whole vector costs less.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing `n <= LANES` values.
+    #[inline(always)]
+    unsafe fn store_n<S: Simd>(s: S, p: *mut Self, v: S::V, n: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            if n == S::LANES { Self::store(s, p, v) } else { Self::store_partial(s, p, v, n) }
+        }
+    }
 }
 
 // SAFETY of every block below: the caller's contract is that of the vector's method.
