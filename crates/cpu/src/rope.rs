@@ -84,10 +84,9 @@ unsafe fn rotate<S: Simd, X: Element>(
         let n = (half - j).min(S::LANES);
         // SAFETY: j + n <= half.
         unsafe {
-            let load = |p: *const f32| f32::load_n(s, p, n);
             let (x1, x2) = (X::load_n(s, x.add(j), n), X::load_n(s, x.add(half + j), n));
-            let cos = s.mul(factor, load(table.add(j)));
-            let sin = s.mul(factor, s.mul(sign, load(table.add(half + j))));
+            let cos = s.mul(factor, f32::load_n(s, table.add(j), n));
+            let sin = s.mul(factor, s.mul(sign, f32::load_n(s, table.add(half + j), n)));
             let (y1, y2) = turn(s, (x1, x2), (cos, sin));
             X::store_n(s, y.add(j), y1, n);
             X::store_n(s, y.add(half + j), y2, n);
@@ -231,20 +230,34 @@ fn norm_grad_kernel<S: Simd, X: Element>(
                 let (half, table) = (d / 2, table.add(row * d));
                 for j in (0..half).step_by(S::LANES) {
                     let n = (half - j).min(S::LANES);
-                    let normed = |i: usize| {
-                        let (y, dy) = (X::load_n(s, y.add(i), n), X::load_n(s, dy.add(i), n));
-                        s.mul(r, s.mul_add(y, mean, dy))
-                    };
-                    let angle =
-                        (f32::load_n(s, table.add(j), n), f32::load_n(s, table.add(half + j), n));
-                    let back = (angle.0, s.sub(s.splat(0.0), angle.1));
-                    let (x1, x2) = turn(s, (normed(j), normed(half + j)), back);
+                    let x1 = normed::<S, X>(s, y.add(j), dy.add(j), n, mean, r);
+                    let x2 = normed::<S, X>(s, y.add(half + j), dy.add(half + j), n, mean, r);
+                    let cos = f32::load_n(s, table.add(j), n);
+                    let sin = f32::load_n(s, table.add(half + j), n);
+                    let (x1, x2) = turn(s, (x1, x2), (cos, s.sub(s.splat(0.0), sin)));
                     X::store_n(s, dx.add(j), x1, n);
                     X::store_n(s, dx.add(half + j), x2, n);
                 }
             }
         }
     }
+}
+
+/// `r·(dy + y·mean)`. (A function, because a closure that is called twice may not be compiled for the instruction set.)
+///
+/// # Safety
+/// Both must be valid for reading `n <= LANES` values.
+#[inline(always)]
+unsafe fn normed<S: Simd, X: Element>(
+    s: S,
+    y: *const X,
+    dy: *const X,
+    n: usize,
+    mean: S::V,
+    r: S::V,
+) -> S::V {
+    // SAFETY: the caller's.
+    unsafe { s.mul(r, s.mul_add(X::load_n(s, y, n), mean, X::load_n(s, dy, n))) }
 }
 
 /// Gradient of [`rope_norm`] with respect to x.
