@@ -1,8 +1,10 @@
 //! The executor of this machine.
 
 use kiln_cpu::{Context, Cpu, Isa, peak};
+use kiln_model::Compute;
 
 use crate::args::Globals;
+use crate::run_options::Dtype;
 
 /// Instruction set (of `KILN_ISA`, or the best) and threads (of `--threads`, or one per core).
 pub fn context(globals: &Globals) -> anyhow::Result<Context> {
@@ -16,9 +18,24 @@ pub fn threads(globals: &Globals) -> usize {
         .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
-/// The CPU executor, and the floating-point operations per second that the machine was measured to do.
-pub fn executor(globals: &Globals) -> anyhow::Result<(Cpu, f64)> {
-    let cx = context(globals)?;
-    let peak = peak::register_rate(&cx) * 1e9;
-    Ok((Cpu::new(cx), peak))
+/// The CPU executor.
+pub fn executor(globals: &Globals) -> anyhow::Result<Cpu> {
+    Ok(Cpu::new(context(globals)?))
+}
+
+/// What products compute in: what was asked for, else bf16 where the instruction set multiplies it by itself.
+pub fn compute(asked: Option<Dtype>) -> anyhow::Result<Compute> {
+    Ok(match asked {
+        Some(dtype) => dtype.into(),
+        None if Isa::from_env()?.has_bf16() => Compute::Bf16,
+        None => Compute::F32,
+    })
+}
+
+/// Rate of multiply-adds from registers alone, measured, in GFLOP/s: the roof of products of that type.
+pub fn register_rate(cx: &Context, compute: Compute) -> f64 {
+    match compute {
+        Compute::F32 => peak::register_rate(cx),
+        Compute::Bf16 => peak::register_rate_bf16(cx),
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use kiln_model::{ModelConfig, Preset, Proportions};
+use kiln_model::{Compute, ModelConfig, Preset, Proportions};
 use kiln_optim::{MuonMethod, Settings};
 use kiln_train::config::{Horizon, RunConfig, TrainSettings};
 use serde::Deserialize;
@@ -17,6 +17,17 @@ use crate::error::Advised;
 pub enum Dtype {
     /// 32-bit floats
     F32,
+    /// 16-bit floats, summed up in f32; parameters stay f32
+    Bf16,
+}
+
+impl From<Dtype> for Compute {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => Compute::F32,
+            Dtype::Bf16 => Compute::Bf16,
+        }
+    }
 }
 
 /// Declares the options once: as a clap group, as TOML keys (the flags' names with `_`), and how one set lies over another.
@@ -97,7 +108,7 @@ options! {
     /// Take a middle layer's state off the last one [default: of the preset]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
     backout: bool,
-    /// Element type of products [default: f32]
+    /// Element type of products [default: bf16 where the machine multiplies it by itself, else f32]
     #[arg(long, value_enum, help_heading = "Model")]
     dtype: Dtype,
 
@@ -275,7 +286,8 @@ impl RunOptions {
         Ok(())
     }
 
-    /// The whole run, for a tokenizer of `vocab_size` tokens.
+    /// The whole run, for a tokenizer of `vocab_size` tokens. Products are f32 unless an option says otherwise: the
+    /// machine's own choice is the caller's.
     pub fn resolve(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
         self.check_sizes(vocab_size)?;
         let model = self.model(vocab_size)?;
@@ -285,6 +297,7 @@ impl RunOptions {
         set(&mut train.validation_share, self.validation_share);
         set(&mut train.strict, self.strict);
         set(&mut train.tokenizer, self.tokenizer.clone());
+        set(&mut train.dtype, self.dtype.map(Compute::from));
         set(&mut train.device_batch_size, self.device_batch_size);
         let micro = train.device_batch_size.saturating_mul(train.seq_len);
         train.total_batch_size = self.total_batch_size.unwrap_or(train.total_batch_size.max(micro));
@@ -327,10 +340,12 @@ mod tests {
 
     #[test]
     fn flags_lie_over_the_file() {
-        let file: RunOptions = toml::from_str("depth = 6\nseed = 3\npreset = 'classic'").unwrap();
+        let file: RunOptions =
+            toml::from_str("depth = 6\nseed = 3\npreset = 'classic'\ndtype = 'bf16'").unwrap();
         let flags = RunOptions { depth: Some(2), ..RunOptions::default() };
         let run = flags.over(file).resolve(512).unwrap();
         assert_eq!((run.model.n_layer, run.train.seed, run.model.smear), (2, 3, false));
+        assert_eq!(run.train.dtype, Compute::Bf16);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use kiln_cpu::{Context, Cpu, Isa};
 use kiln_graph::ops::*;
-use kiln_graph::{Executor, Feed, Graph, Node, Op, ProgramId, Shape, TensorType, ValueId};
+use kiln_graph::{DType, Executor, Feed, Graph, Node, Op, ProgramId, Shape, TensorType, ValueId};
 use proptest::prelude::*;
 
 use common::Random;
@@ -80,8 +80,9 @@ impl Grower {
         let (a, b, d) = (x(0), x(1), x(2));
         let (w, r) = (self.pick(&MATRIX, c[3]), self.pick(&ROWS, c[3]));
         let (s, t) = (self.pick(&ONE, c[3]), self.pick(&ONE, c[4]));
-        let linear = |epilogue| Linear { epilogue };
-        match kind % 39 {
+        let dtype = DType::F32;
+        let linear = |epilogue| Linear { epilogue, dtype };
+        match kind % 40 {
             0 => self.push(Add, &[a, b]),
             1 => self.push(Sub, &[a, b]),
             2 => self.push(Mul, &[a, b]),
@@ -92,12 +93,12 @@ impl Grower {
             7 => self.push(ReluSquaredGrad, &[a, b]),
             8 => self.push(SwiGlu, &[a, b]),
             9 => self.push(SwiGluGrad, &[a, b, d]),
-            10 => self.push(RmsNorm { eps: 1e-6 }, &[a]),
+            10 => self.push(RmsNorm { eps: 1e-6, dtype }, &[a]),
             11 => self.push_onto(RmsNormGrad, &[a, r, b], &X, c[4]),
             12 => self.push(linear(Epilogue::None), &[a, w]),
             13 => self.push(linear(Epilogue::Residual), &[a, w, b]),
             14 => self.push(linear(Epilogue::ReluSquared), &[a, w]),
-            15 => self.push_onto(LinearGradInput, &[a, w], &X, c[4]),
+            15 => self.push_onto(LinearGradInput { relu_squared: false, dtype }, &[a, w], &X, c[4]),
             16 => self.push_onto(LinearGradWeight, &[a, b], &MATRIX, c[4]),
             17 => {
                 let accumulator = self.pick(&MATRIX, c[3]);
@@ -107,7 +108,7 @@ impl Grower {
             19 => self.push_onto(BlendGrad { index: 0 }, &[a, b, s, s, d], &X, c[4]),
             20 => self.push(GatedAdd { scale: 3.0 }, &[a, b, r]),
             21 => self.push(GatedAddGrad { scale: 3.0 }, &[a, r, b]),
-            22 => self.push(SliceLast { start: 1, len: 2 }, &[a]),
+            22 => self.push(SliceLast { start: 1, len: 2, dtype }, &[a]),
             23 => {
                 let half = self.pick(&HALF, c[0]);
                 self.push_onto(PadLast { start: 2, width: 4 }, &[half], &X, c[4]);
@@ -147,6 +148,12 @@ impl Grower {
             37 => {
                 let (p, q) = (self.pick(&MATRIX, c[0]), self.pick(&MATRIX, c[1]));
                 self.push(CautiousDecayStep { lr: 0.1 }, &[p, q, self.schedule]);
+            }
+            38 => {
+                // relu² is what the op takes its input for.
+                self.push(ReluSquared, &[b]);
+                let h = *self.values.last().expect("just pushed");
+                self.push(LinearGradInput { relu_squared: true, dtype }, &[a, w, h]);
             }
             _ => {
                 let op =

@@ -1,9 +1,13 @@
 //! Reverse-mode differentiation, graph to graph.
 
 use crate::ops::Rule;
-use crate::{Graph, GraphError, NodeId, Op, ValueId};
+use crate::{DType, Graph, GraphError, NodeId, Op, ValueId};
 
-/// Appends the gradient of the scalar `loss` with respect to each value of `wrt`, and returns the gradients in that order.
+/// Appends the gradient of the scalar `loss` with respect to each value of `wrt`, and returns the gradients in that order,
+/// all f32.
+///
+/// On the way the gradient of an f32 value is f32. That of a bf16 value may be bf16 where it has one contribution; sums are
+/// f32.
 ///
 /// Losses may be replaced on the way by nodes that yield loss and gradient at once; outputs already named stay right.
 ///
@@ -36,25 +40,42 @@ pub(crate) fn differentiate_from(
     wrt: &[ValueId],
 ) -> Result<Vec<ValueId>, GraphError> {
     let forward_nodes = graph.nodes().len();
-    let wanted = depends_on(graph, wrt);
-    let mut backward =
-        Backward { cotangents: vec![None; graph.value_count()], wanted, fresh: 0, graph };
+    let mut backward = Backward {
+        cotangents: vec![None; graph.value_count()],
+        before_epilogue: vec![None; graph.value_count()],
+        wanted: depends_on(graph, wrt),
+        contributions: contributions(graph, seeds, wrt),
+        fresh: 0,
+        graph,
+    };
     for &(value, cotangent) in seeds {
         backward.add(value, cotangent)?;
     }
     for index in (0..forward_nodes).rev() {
         let node = backward.graph.nodes()[index].clone();
-        let reached = node.outputs.iter().any(|&v| backward.cotangents[v.index()].is_some());
+        let reached = node.outputs.iter().any(|&v| backward.has_gradient(v));
         if reached && node.outputs.iter().any(|&v| backward.wanted[v.index()]) {
             backward.fresh = backward.graph.nodes().len();
             node.op.derive(&node, &mut backward)?;
         }
     }
-    let gradient = |&v: &ValueId| {
-        backward.cotangents[v.index()]
-            .ok_or_else(|| GraphError::NoDependence { name: name_of(backward.graph, v) })
-    };
-    wrt.iter().map(gradient).collect()
+    let mut gradients = Vec::with_capacity(wrt.len());
+    for &value in wrt {
+        let gradient = backward.cotangents[value.index()]
+            .ok_or_else(|| GraphError::NoDependence { name: name_of(backward.graph, value) })?;
+        gradients.push(backward.graph.cast(gradient, DType::F32)?);
+    }
+    Ok(gradients)
+}
+
+/// For each value, how many gradients may be added up to its own: one for each time that a node reads it, each seed, and
+/// each time that it is wanted itself.
+fn contributions(graph: &Graph, seeds: &[(ValueId, ValueId)], wrt: &[ValueId]) -> Vec<usize> {
+    let mut count = vec![0; graph.value_count()];
+    let read = graph.nodes().iter().flat_map(|node| &node.inputs);
+    let seeded = seeds.iter().map(|(value, _)| value);
+    read.chain(seeded).chain(wrt).for_each(|value| count[value.index()] += 1);
+    count
 }
 
 fn name_of(graph: &Graph, value: ValueId) -> String {
@@ -79,7 +100,10 @@ pub struct Backward<'g> {
     /// The graph that grows.
     pub graph: &'g mut Graph,
     cotangents: Vec<Option<ValueId>>,
+    /// The gradient of what an epilogue turned into a value, where it was made in place of the value's own.
+    before_epilogue: Vec<Option<ValueId>>,
     wanted: Vec<bool>,
+    contributions: Vec<usize>,
     /// Nodes from here on were made by the rule that is running.
     fresh: usize,
 }
@@ -97,24 +121,77 @@ impl Backward<'_> {
         Ok(self.graph.constant(0.0, shape.dims()))
     }
 
+    /// [`upstream`](Self::upstream) with elements of type `dtype`.
+    ///
+    /// # Errors
+    /// When `dtype` is no float.
+    pub fn upstream_as(&mut self, output: ValueId, dtype: DType) -> Result<ValueId, GraphError> {
+        let gradient = self.upstream(output)?;
+        self.graph.cast(gradient, dtype)
+    }
+
+    /// [`upstream`](Self::upstream) with elements of the output's own type.
+    ///
+    /// # Errors
+    /// When the output is of no float type.
+    pub fn upstream_like(&mut self, output: ValueId) -> Result<ValueId, GraphError> {
+        self.upstream_as(output, self.graph.tensor_type(output).dtype())
+    }
+
+    /// The element type that a gradient of this value is best made in: bf16 where it is all of the gradient of a bf16 value,
+    /// else f32.
+    pub fn gradient_dtype(&self, value: ValueId) -> DType {
+        match self.graph.tensor_type(value).dtype() {
+            DType::Bf16 if self.is_read_once(value) => DType::Bf16,
+            _ => DType::F32,
+        }
+    }
+
+    /// Whether one node reads this value once, and nothing else has a part in its gradient.
+    pub fn is_read_once(&self, value: ValueId) -> bool {
+        self.contributions[value.index()] == 1
+    }
+
+    /// Gives the whole gradient of what an epilogue made `value` from; the value's own is never made then. Only for a
+    /// value that [is read once](Self::is_read_once).
+    pub fn set_before_epilogue(&mut self, value: ValueId, gradient: ValueId) {
+        debug_assert!(self.is_read_once(value) && !self.has_gradient(value));
+        self.before_epilogue[value.index()] = Some(gradient);
+    }
+
+    /// What [`set_before_epilogue`](Self::set_before_epilogue) gave for an output of the node at hand.
+    pub fn before_epilogue(&self, output: ValueId) -> Option<ValueId> {
+        self.before_epilogue[output.index()]
+    }
+
+    fn has_gradient(&self, value: ValueId) -> bool {
+        self.cotangents[value.index()].is_some() || self.before_epilogue[value.index()].is_some()
+    }
+
     /// Whether a gradient of this value is of use.
     pub fn wants(&self, value: ValueId) -> bool {
         self.wanted[value.index()]
     }
 
-    /// Adds a contribution to the gradient of a value. An op that can add onto an accumulator does so itself.
+    /// Adds a contribution to the gradient of a value. An op that can add onto an accumulator does so itself. Sums, and
+    /// gradients of f32 values, are f32, whatever the contributions are.
     ///
     /// # Errors
-    /// When the types differ.
+    /// When the shapes differ.
     pub fn add(&mut self, value: ValueId, contribution: ValueId) -> Result<(), GraphError> {
         if !self.wanted[value.index()] {
             return Ok(());
         }
         let sum = match self.cotangents[value.index()] {
-            None => contribution,
+            None if self.graph.tensor_type(value).dtype() == DType::Bf16 => contribution,
+            None => self.graph.cast(contribution, DType::F32)?,
             Some(earlier) => match self.fuse(contribution, earlier) {
                 Some(sum) => sum,
-                None => self.graph.add(earlier, contribution)?,
+                None => {
+                    let earlier = self.graph.cast(earlier, DType::F32)?;
+                    let contribution = self.graph.cast(contribution, DType::F32)?;
+                    self.graph.add(earlier, contribution)?
+                }
             },
         };
         self.cotangents[value.index()] = Some(sum);
@@ -128,6 +205,7 @@ impl Backward<'_> {
         let node = &self.graph.nodes()[id.index()];
         let output = node.op.accumulates()?;
         let fits = node.outputs[output] == contribution
+            && self.graph.tensor_type(contribution) == self.graph.tensor_type(earlier)
             && node.inputs.len() == node.op.arity()
             && id.index() >= self.fresh
             && self.graph.producer_id(earlier) < id

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum DType {
     /// 32-bit float: values, statistics, parameters.
     F32,
+    /// 16-bit float with the exponent of f32: operands of products, where they are asked for.
+    Bf16,
     /// 32-bit signed integer: token ids, targets, positions.
     I32,
 }
@@ -16,7 +18,13 @@ impl DType {
     pub const fn size(self) -> usize {
         match self {
             DType::F32 | DType::I32 => 4,
+            DType::Bf16 => 2,
         }
+    }
+
+    /// Whether elements are floats.
+    pub const fn is_float(self) -> bool {
+        matches!(self, DType::F32 | DType::Bf16)
     }
 }
 
@@ -24,6 +32,7 @@ impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             DType::F32 => "f32",
+            DType::Bf16 => "bf16",
             DType::I32 => "i32",
         })
     }
@@ -123,9 +132,19 @@ impl TensorType {
         TensorType::new(DType::F32, Shape::new(dims))
     }
 
+    /// bf16 values of the given extents.
+    pub fn bf16(dims: &[usize]) -> Self {
+        TensorType::new(DType::Bf16, Shape::new(dims))
+    }
+
     /// i32 values of the given extents.
     pub fn i32(dims: &[usize]) -> Self {
         TensorType::new(DType::I32, Shape::new(dims))
+    }
+
+    /// As many elements of another type.
+    pub fn with_dtype(self, dtype: DType) -> Self {
+        TensorType { dtype, ..self }
     }
 
     /// Element type.

@@ -16,6 +16,12 @@ pub enum ConfigError {
     /// The text is no JSON object, or a value in it has the wrong type.
     #[error("the model configuration cannot be read: {0}")]
     Json(#[from] serde_json::Error),
+    /// No element type of products has that name.
+    #[error("there is no type {name:?} to compute in; there are f32 and bf16")]
+    UnknownCompute {
+        /// The name.
+        name: String,
+    },
     /// No preset has that name.
     #[error("there is no preset {name:?}; there are classic and modern")]
     UnknownPreset {

@@ -3,13 +3,13 @@
 use kiln_graph::ops::Reduction;
 use kiln_graph::{Graph, GraphError, TensorType, ValueId};
 
-use crate::ModelConfig;
 use crate::layers::{Cache, Layers};
+use crate::{Compute, ModelConfig};
 
 /// A graph of the loss of a batch: inputs `ids` and `targets`, output `loss`.
 #[derive(Clone, Debug)]
 pub struct LossGraph {
-    /// The graph. Parameters are variables under their own names.
+    /// The graph. Parameters are variables under their own names, with bf16 the copies of weights under theirs.
     pub graph: Graph,
     /// Token ids, i32 `[B, T]`; the first input.
     pub ids: ValueId,
@@ -17,14 +17,15 @@ pub struct LossGraph {
     pub targets: ValueId,
     /// f32 `[1]`, or `[B, T]` per token.
     pub loss: ValueId,
-    /// The parameters by name, in the order of [`ModelConfig::parameters`].
+    /// The parameters by name, in the order of [`ModelConfig::parameters`], each with the value that is read for it: with
+    /// bf16 the copy of a weight. The loss is to be differentiated with respect to these.
     pub parameters: Vec<(String, ValueId)>,
 }
 
 /// A graph of the logits of whole sequences: input `ids`, output `logits`.
 #[derive(Clone, Debug)]
 pub struct LogitsGraph {
-    /// The graph. Parameters are variables under their own names.
+    /// The graph. Parameters are variables under their own names, with bf16 the copies of weights under theirs.
     pub graph: Graph,
     /// Token ids, i32 `[B, T]`; the only input.
     pub ids: ValueId,
@@ -35,7 +36,7 @@ pub struct LogitsGraph {
 /// A graph that takes some more tokens of each row: inputs `ids`, `start`, `last` in this order, output `logits`.
 #[derive(Clone, Debug)]
 pub struct DecodeGraph {
-    /// The graph. Parameters and caches are variables.
+    /// The graph. Parameters, or copies of them as in a [`LossGraph`], and caches are variables.
     pub graph: Graph,
     /// New token ids, i32 `[B, T]`, padded on the right with any valid id.
     pub ids: ValueId,
@@ -50,12 +51,14 @@ pub struct DecodeGraph {
     pub caches: Vec<(String, TensorType)>,
 }
 
-/// The loss of `batch` rows of `seq_len` tokens, which may be shorter than the configured length.
+/// The loss of `batch` rows of `seq_len` tokens, which may be shorter than the configured length; products read operands
+/// of type `compute`.
 ///
 /// # Errors
 /// When sizes do not fit together, which a valid configuration rules out.
 pub fn loss_graph(
     config: &ModelConfig,
+    compute: Compute,
     batch: usize,
     seq_len: usize,
     reduction: Reduction,
@@ -64,11 +67,11 @@ pub fn loss_graph(
     let ids = graph.input("ids", TensorType::i32(&[batch, seq_len]));
     let targets = graph.input("targets", TensorType::i32(&[batch, seq_len]));
     let start = graph.zero_positions(batch);
-    let mut layers = Layers::new(&mut graph, config, start, None);
+    let mut layers = Layers::new(&mut graph, config, compute, start, None);
     let x = layers.trunk(ids)?;
     let loss = layers.loss(x, targets, reduction)?;
+    let parameters = layers.parameters;
     graph.output("loss", loss);
-    let parameters = graph.variables().iter().map(|v| (v.name.clone(), v.value)).collect();
     Ok(LossGraph { graph, ids, targets, loss, parameters })
 }
 
@@ -78,13 +81,14 @@ pub fn loss_graph(
 /// As of [`loss_graph`].
 pub fn logits_graph(
     config: &ModelConfig,
+    compute: Compute,
     batch: usize,
     seq_len: usize,
 ) -> Result<LogitsGraph, GraphError> {
     let mut graph = Graph::new();
     let ids = graph.input("ids", TensorType::i32(&[batch, seq_len]));
     let start = graph.zero_positions(batch);
-    let mut layers = Layers::new(&mut graph, config, start, None);
+    let mut layers = Layers::new(&mut graph, config, compute, start, None);
     let x = layers.trunk(ids)?;
     let logits = layers.logits(x)?;
     graph.output("logits", logits);
@@ -98,6 +102,7 @@ pub fn logits_graph(
 /// As of [`loss_graph`].
 pub fn decode_graph(
     config: &ModelConfig,
+    compute: Compute,
     rows: usize,
     tokens: usize,
     capacity: usize,
@@ -106,7 +111,8 @@ pub fn decode_graph(
     let ids = graph.input("ids", TensorType::i32(&[rows, tokens]));
     let start = graph.input("start", TensorType::i32(&[rows]));
     let last = graph.input("last", TensorType::i32(&[rows]));
-    let mut layers = Layers::new(&mut graph, config, start, Some(Cache { capacity, last }));
+    let mut layers =
+        Layers::new(&mut graph, config, compute, start, Some(Cache { capacity, last }));
     let x = layers.trunk(ids)?;
     let logits = layers.logits(x)?;
     graph.output("logits", logits);
@@ -145,7 +151,7 @@ mod tests {
     fn training_graphs_differentiate_with_every_parameter_and_plan() {
         for preset in [Preset::Classic, Preset::Modern] {
             let config = small(preset);
-            let mut built = loss_graph(&config, 2, 40, Reduction::Mean).unwrap();
+            let mut built = loss_graph(&config, Compute::F32, 2, 40, Reduction::Mean).unwrap();
             let names: Vec<String> = built.parameters.iter().map(|(n, _)| n.clone()).collect();
             let expected: Vec<String> = config.parameters().into_iter().map(|p| p.name).collect();
             assert_eq!(names, expected);
@@ -175,9 +181,10 @@ mod tests {
 
     #[test]
     fn per_token_losses_have_the_shape_of_the_targets() {
-        let built = loss_graph(&small(Preset::Modern), 2, 5, Reduction::PerToken).unwrap();
+        let built =
+            loss_graph(&small(Preset::Modern), Compute::F32, 2, 5, Reduction::PerToken).unwrap();
         assert_eq!(built.graph.tensor_type(built.loss), TensorType::f32(&[2, 5]));
-        let built = logits_graph(&small(Preset::Modern), 2, 5).unwrap();
+        let built = logits_graph(&small(Preset::Modern), Compute::F32, 2, 5).unwrap();
         assert_eq!(built.graph.tensor_type(built.logits), TensorType::f32(&[2, 5, 301]));
         assert!(plan(&built.graph).steps().iter().all(|step| step.op.is_some()));
     }
@@ -188,7 +195,7 @@ mod tests {
         // 4; half a unit is left for statistics.
         let arena = |n_layer: usize| {
             let config = ModelConfig { n_layer, n_kv_head: 4, ..small(Preset::Classic) };
-            let mut built = loss_graph(&config, 4, 48, Reduction::Mean).unwrap();
+            let mut built = loss_graph(&config, Compute::F32, 4, 48, Reduction::Mean).unwrap();
             let values: Vec<ValueId> = built.parameters.iter().map(|&(_, v)| v).collect();
             let gradients = differentiate(&mut built.graph, built.loss, &values).unwrap();
             for (i, (&value, gradient)) in values.iter().zip(gradients).enumerate() {
@@ -207,7 +214,7 @@ mod tests {
     fn generation_updates_its_caches_in_place() {
         for (preset, tokens) in [(Preset::Classic, 1), (Preset::Modern, 1), (Preset::Modern, 16)] {
             let config = small(preset);
-            let built = decode_graph(&config, 2, tokens, 32).unwrap();
+            let built = decode_graph(&config, Compute::F32, 2, tokens, 32).unwrap();
             let g = &built.graph;
             let inputs: Vec<&str> = g.inputs().iter().map(|i| i.name.as_str()).collect();
             assert_eq!(inputs, ["ids", "start", "last"]);
@@ -235,7 +242,7 @@ mod tests {
     #[test]
     fn one_layer_is_a_model_too() {
         let config = ModelConfig { n_layer: 1, ..small(Preset::Modern) };
-        let built = decode_graph(&config, 1, 1, 8).unwrap();
+        let built = decode_graph(&config, Compute::F32, 1, 1, 8).unwrap();
         assert!(plan(&built.graph).arena_bytes() > 0);
     }
 }

@@ -2,13 +2,11 @@
 //!
 //! B rows, T positions, C width, H query heads, K key/value heads, D head size.
 
-use std::collections::HashMap;
-
 use kiln_graph::ops::{LinearCrossEntropy, Logits, Reduction};
-use kiln_graph::{Graph, GraphError, TensorType, ValueId};
+use kiln_graph::{DType, Graph, GraphError, TensorType, ValueId};
 
-use crate::ModelConfig;
 use crate::validate::{SMEAR_GATE_WIDTH, VALUE_GATE_WIDTH};
+use crate::{Compute, ModelConfig};
 
 /// Factor of a value gate.
 const VALUE_GATE_SCALE: f32 = 3.0;
@@ -26,30 +24,38 @@ pub(crate) struct Cache {
 pub(crate) struct Layers<'a> {
     pub graph: &'a mut Graph,
     config: &'a ModelConfig,
-    parameters: HashMap<String, ValueId>,
+    /// Element type of what products read; the residual stream is f32.
+    dtype: DType,
+    /// The parameters by name, in the order of [`ModelConfig::parameters`], as the variables that are read for them.
+    pub parameters: Vec<(String, ValueId)>,
     /// Position of each row's first token, i32 `[B]`.
     start: ValueId,
     cache: Option<Cache>,
 }
 
 impl<'a> Layers<'a> {
-    /// Declares the parameters as variables, in the order of [`ModelConfig::parameters`].
+    /// Declares the parameters, or their copies, as variables.
     pub fn new(
         graph: &'a mut Graph,
         config: &'a ModelConfig,
+        compute: Compute,
         start: ValueId,
         cache: Option<Cache>,
     ) -> Self {
         let parameters = config
             .parameters()
             .into_iter()
-            .map(|p| (p.name.clone(), graph.variable(&p.name, p.tensor_type())))
+            .map(|p| {
+                let (name, ty) = p.variable(compute);
+                (p.name, graph.variable(&name, ty))
+            })
             .collect();
-        Layers { graph, config, parameters, start, cache }
+        Layers { graph, config, dtype: compute.dtype(), parameters, start, cache }
     }
 
     fn parameter(&self, name: &str) -> ValueId {
-        self.parameters[name]
+        let found = self.parameters.iter().find(|(n, _)| n == name);
+        found.expect("the configuration lists every parameter that its layers read").1
     }
 
     fn dims<const N: usize>(&self, x: ValueId) -> [usize; N] {
@@ -84,9 +90,9 @@ impl<'a> Layers<'a> {
 
     /// `softcap·tanh(norm(x) lm_headᵀ / softcap)` of the real token ids, `[..., vocab]`.
     pub fn logits(&mut self, x: ValueId) -> Result<ValueId, GraphError> {
-        let x = self.graph.rms_norm(x)?;
+        let x = self.graph.rms_norm_as(x, self.dtype)?;
         let op = Logits { vocab: self.config.vocab_size, softcap: self.config.softcap };
-        Ok(self.graph.push(op, &[x, self.parameters["lm_head.weight"]])?[0])
+        Ok(self.graph.push(op, &[x, self.parameter("lm_head.weight")])?[0])
     }
 
     /// Cross-entropy of these logits, which never exist at once.
@@ -96,10 +102,10 @@ impl<'a> Layers<'a> {
         targets: ValueId,
         reduction: Reduction,
     ) -> Result<ValueId, GraphError> {
-        let x = self.graph.rms_norm(x)?;
+        let x = self.graph.rms_norm_as(x, self.dtype)?;
         let ModelConfig { vocab_size: vocab, softcap, .. } = *self.config;
         let op = LinearCrossEntropy { vocab, softcap, reduction };
-        self.graph.linear_cross_entropy(x, self.parameters["lm_head.weight"], targets, op)
+        self.graph.linear_cross_entropy(x, self.parameter("lm_head.weight"), targets, op)
     }
 
     /// `x_t + λ·sigmoid(w·x_t[:24])·x_{t-1}`, from unsmeared values.
@@ -131,14 +137,14 @@ impl<'a> Layers<'a> {
     }
 
     fn backout(&mut self, x: ValueId, kept: ValueId) -> Result<ValueId, GraphError> {
-        let scaled = self.graph.scale_by_scalar(kept, self.parameters["backout_lambda"], 0)?;
+        let scaled = self.graph.scale_by_scalar(kept, self.parameter("backout_lambda"), 0)?;
         self.graph.sub(x, scaled)
     }
 
-    /// Logits of gates that read the first `width` columns of x.
+    /// Logits of gates that read the first `width` columns of x, in f32 whatever x is.
     fn gate(&mut self, x: ValueId, width: usize, weight: &str) -> Result<ValueId, GraphError> {
         let columns = self.graph.slice_last(x, 0, width)?;
-        self.graph.linear(columns, self.parameters[weight])
+        self.graph.linear(columns, self.parameter(weight))
     }
 
     /// `x_in = resid_lambda·x + x0_lambda·x0`, `a = x_in + attn(norm(x_in))`, `out = a + mlp(norm(a))`.
@@ -151,11 +157,11 @@ impl<'a> Layers<'a> {
     ) -> Result<ValueId, GraphError> {
         let lambdas = (self.parameter("resid_lambdas"), self.parameter("x0_lambdas"));
         let x_in = self.graph.blend((x, lambdas.0), (x0, lambdas.1), i)?;
-        let normed = self.graph.rms_norm(x_in)?;
+        let normed = self.graph.rms_norm_as(x_in, self.dtype)?;
         let heads = self.attention(i, window, normed, ids)?;
         let c_proj = self.block_weight(i, "attn.c_proj");
         let a = self.graph.linear_residual(heads, c_proj, x_in)?;
-        let normed = self.graph.rms_norm(a)?;
+        let normed = self.graph.rms_norm_as(a, self.dtype)?;
         let hidden = self.graph.linear_relu_squared(normed, self.block_weight(i, "mlp.c_fc"))?;
         self.graph.linear_residual(hidden, self.block_weight(i, "mlp.c_proj"), a)
     }
@@ -206,7 +212,7 @@ impl<'a> Layers<'a> {
         let gate =
             self.gate(x, VALUE_GATE_WIDTH, &format!("transformer.h.{i}.attn.ve_gate.weight"))?;
         let table = self.parameter(&format!("value_embeds.{i}.weight"));
-        let values = self.graph.embed(table, ids)?;
+        let values = self.graph.embed_as(table, ids, self.dtype)?;
         let values = self.graph.reshape(values, &self.dims::<4>(v))?;
         self.graph.gated_add(v, values, gate, VALUE_GATE_SCALE)
     }
@@ -231,7 +237,8 @@ impl<'a> Layers<'a> {
         cache: Cache,
     ) -> Result<ValueId, GraphError> {
         let [b, _, k, d] = self.dims(new);
-        let held = self.graph.variable(name, TensorType::f32(&[b, cache.capacity, k, d]));
+        let ty = TensorType::f32(&[b, cache.capacity, k, d]).with_dtype(self.dtype);
+        let held = self.graph.variable(name, ty);
         let written = self.graph.cache_write(held, new, self.start)?;
         self.graph.update(held, written)?;
         Ok(written)

@@ -6,15 +6,16 @@
 //!
 //! ```
 //! use kiln_graph::ops::Reduction;
-//! use kiln_model::{ModelConfig, Preset, Proportions, loss_graph};
+//! use kiln_model::{Compute, ModelConfig, Preset, Proportions, loss_graph};
 //!
 //! let config = ModelConfig::from_depth(2, Proportions::default(), Preset::Modern, 1000, 64)?;
-//! let built = loss_graph(&config, 4, 64, Reduction::Mean)?;
+//! let built = loss_graph(&config, Compute::Bf16, 4, 64, Reduction::Mean)?;
 //! assert_eq!(built.graph.tensor_type(built.loss).shape().dims(), [1]);
 //! assert_eq!(config.parameters()[0].name, "transformer.wte.weight");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod compute;
 mod config;
 mod count;
 mod error;
@@ -26,6 +27,7 @@ mod safetensors_file;
 mod validate;
 mod weights;
 
+pub use compute::{Compute, compute_copy_name};
 pub use config::{ModelConfig, Preset, Proportions};
 pub use count::ParameterCount;
 pub use error::{ConfigError, WeightsError};

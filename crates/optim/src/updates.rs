@@ -3,7 +3,7 @@
 use kiln_graph::ops::{
     AdamWStep, CautiousDecayStep, HeadAxis, MuonMomentum, MuonNormalize, MuonOrthogonalize,
 };
-use kiln_graph::{Graph, GraphError, TensorType, ValueId};
+use kiln_graph::{DType, Graph, GraphError, TensorType, ValueId};
 
 use crate::{Kind, OptimError, ParamGroup, Settings};
 
@@ -16,9 +16,24 @@ pub struct Heads {
     pub n_kv_head: usize,
 }
 
+/// What of a step is not f32.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Precision {
+    /// Element type of Muon's products.
+    pub products: DType,
+    /// Parameters of which other graphs read a bf16 copy, each with the name of the variable that holds it.
+    pub copies: Vec<(String, String)>,
+}
+
+impl Precision {
+    /// Everything is f32.
+    pub const F32: Precision = Precision { products: DType::F32, copies: Vec::new() };
+}
+
 /// One step for all parameters: reads variables `{name}` and `grad.{name}`, the input `schedule` (see
 /// [`Schedules::values`](crate::Schedules::values)), and replaces `{name}` and the state: `adamw.m.{name}` and
-/// `adamw.v.{name}`, or `muon.momentum.{name}` and `muon.second.{name}`, all of which begin as zeros.
+/// `adamw.v.{name}`, or `muon.momentum.{name}` and `muon.second.{name}`, all of which begin as zeros. The copies that
+/// `precision` names are made anew.
 ///
 /// # Errors
 /// When settings are out of range, or heads do not divide a matrix.
@@ -26,11 +41,12 @@ pub fn optimizer_graph(
     groups: &[ParamGroup],
     heads: Heads,
     settings: &Settings,
+    precision: &Precision,
 ) -> Result<Graph, OptimError> {
     settings.validate()?;
     let mut graph = Graph::new();
     let schedule = graph.schedule_input();
-    let mut updates = Updates { graph: &mut graph, schedule, heads, settings };
+    let mut updates = Updates { graph: &mut graph, schedule, heads, settings, precision };
     for group in groups {
         match group.kind {
             Kind::AdamW { lr } => updates.adamw(group, lr)?,
@@ -40,11 +56,22 @@ pub fn optimizer_graph(
     Ok(graph)
 }
 
+/// Makes variable `copy` hold a value rounded to bf16 after the run.
+///
+/// # Errors
+/// When the value is no f32, or the copy is made a second time.
+pub fn refresh_copy(graph: &mut Graph, value: ValueId, copy: &str) -> Result<(), GraphError> {
+    let rounded = graph.cast(value, DType::Bf16)?;
+    let held = graph.variable(copy, graph.tensor_type(rounded));
+    graph.update(held, rounded)
+}
+
 struct Updates<'a> {
     graph: &'a mut Graph,
     schedule: ValueId,
     heads: Heads,
     settings: &'a Settings,
+    precision: &'a Precision,
 }
 
 impl Updates<'_> {
@@ -54,6 +81,15 @@ impl Updates<'_> {
 
     fn parameter_and_gradient(&mut self, group: &ParamGroup) -> (ValueId, ValueId) {
         (self.graph.variable(&group.name, group.ty), self.state("grad", group, group.ty))
+    }
+
+    /// Replaces a parameter and its copy, where it has one.
+    fn replace(&mut self, group: &ParamGroup, w: ValueId, new: ValueId) -> Result<(), GraphError> {
+        self.graph.update(w, new)?;
+        match self.precision.copies.iter().find(|(parameter, _)| *parameter == group.name) {
+            Some((_, copy)) => refresh_copy(self.graph, new, copy),
+            None => Ok(()),
+        }
     }
 
     fn adamw(&mut self, group: &ParamGroup, lr: f64) -> Result<(), GraphError> {
@@ -68,7 +104,7 @@ impl Updates<'_> {
             weight_decay: self.settings.adam_weight_decay,
         };
         let new = self.graph.push(step, &[w, gradient, m, v, self.schedule])?;
-        self.graph.update(w, new[0])?;
+        self.replace(group, w, new[0])?;
         self.graph.update(m, new[1])?;
         self.graph.update(v, new[2])
     }
@@ -81,12 +117,14 @@ impl Updates<'_> {
         self.graph.update(momentum, new[1])?;
         let (heads, axis) = self.split(&group.name);
         let (method, steps) = (self.settings.muon.into(), self.settings.muon_steps);
-        let x = self.graph.push(MuonOrthogonalize { method, steps, heads, axis }, &[new[0]])?[0];
+        let dtype = self.precision.products;
+        let op = MuonOrthogonalize { method, steps, heads, axis, dtype };
+        let x = self.graph.push(op, &[new[0]])?[0];
         let normalize = MuonNormalize { beta2: self.settings.muon_beta2 };
         let new = self.graph.push(normalize, &[x, second])?;
         self.graph.update(second, new[1])?;
         let new = self.graph.push(CautiousDecayStep { lr }, &[w, new[0], self.schedule])?[0];
-        self.graph.update(w, new)
+        self.replace(group, w, new)
     }
 
     /// Into how many parts a matrix is orthogonalised, and along which axis.
@@ -112,6 +150,10 @@ mod tests {
     const HEADS: Heads = Heads { n_head: 4, n_kv_head: 2 };
 
     fn example(settings: &Settings) -> Result<Graph, OptimError> {
+        example_with(settings, &Precision::F32)
+    }
+
+    fn example_with(settings: &Settings, precision: &Precision) -> Result<Graph, OptimError> {
         let parameters = [
             ("transformer.wte.weight", TensorType::f32(&[128, 64])),
             ("resid_lambdas", TensorType::f32(&[3])),
@@ -123,7 +165,8 @@ mod tests {
             ("transformer.h.0.attn.ve_gate.weight", TensorType::f32(&[2, 12])),
         ]
         .map(|(name, ty)| (name.to_owned(), ty));
-        optimizer_graph(&groups(&parameters, 64, 1 << 14, settings), HEADS, settings)
+        let groups = groups(&parameters, 64, 1 << 14, settings);
+        optimizer_graph(&groups, HEADS, settings, precision)
     }
 
     fn splits(settings: &Settings) -> Vec<(usize, HeadAxis)> {
@@ -156,6 +199,42 @@ mod tests {
             assert_eq!(variable.update.is_none(), gradient, "{}", variable.name);
         }
         // No more working memory than the largest matrix.
+        assert_eq!(plan.arena_bytes(), 64 * 256 * 4);
+    }
+
+    #[test]
+    fn copies_are_made_of_new_values_right_where_they_lie() {
+        let names = ["transformer.wte.weight", "transformer.h.0.mlp.c_proj.weight"];
+        let precision = Precision {
+            products: DType::Bf16,
+            copies: names.map(|n| (n.to_owned(), format!("half.{n}"))).to_vec(),
+        };
+        let graph = example_with(&Settings::default(), &precision).unwrap();
+        let plan = Plan::new(&graph, &|_, _| 0).unwrap();
+        let variables: Vec<&str> = plan.variables().iter().map(|(n, _)| n.as_str()).collect();
+        let name = |place: Place| match place {
+            Place::Variable(i, 0) => variables[i],
+            other => panic!("{other:?} is no variable"),
+        };
+        let mut copied = Vec::new();
+        let mut updated = Vec::new();
+        for step in plan.steps() {
+            match step.op.as_ref().expect("a variable is copied") {
+                Op::Cast(cast) => {
+                    assert_eq!(cast.dtype, DType::Bf16);
+                    let (from, to) = (name(step.inputs[0].0), name(step.outputs[0].0));
+                    assert!(updated.contains(&from), "{from} is copied before it changes");
+                    assert_eq!(to, format!("half.{from}"));
+                    copied.push(from);
+                }
+                Op::AdamWStep(_) | Op::CautiousDecayStep(_) => {
+                    updated.push(name(step.outputs[0].0));
+                }
+                Op::MuonOrthogonalize(op) => assert_eq!(op.dtype, DType::Bf16),
+                _ => {}
+            }
+        }
+        assert_eq!(copied, names);
         assert_eq!(plan.arena_bytes(), 64 * 256 * 4);
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kiln_model::ModelConfig;
+use kiln_model::{Compute, ModelConfig};
 use serde::{Deserialize, Serialize};
 
 /// A run, resolved: no option is left to be derived.
@@ -31,6 +31,8 @@ pub struct TrainSettings {
     pub strict: bool,
     /// Folder of the tokenizer.
     pub tokenizer: PathBuf,
+    /// Element type of products. Runs from before there was a choice are f32.
+    pub dtype: Compute,
     /// Tokens per row, T.
     pub seq_len: usize,
     /// Rows per micro-batch, B.
@@ -61,6 +63,7 @@ impl Default for TrainSettings {
             validation_share: 0.05,
             strict: false,
             tokenizer: PathBuf::new(),
+            dtype: Compute::F32,
             seq_len: 512,
             device_batch_size: 8,
             total_batch_size: 16_384,

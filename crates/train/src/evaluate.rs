@@ -2,7 +2,7 @@
 
 use kiln_data::Source;
 use kiln_graph::{Executor, Feed, ProgramId};
-use kiln_model::ModelConfig;
+use kiln_model::{Compute, ModelConfig};
 use kiln_tokenizer::Tokenizer;
 
 use crate::TrainError;
@@ -30,17 +30,19 @@ pub struct Evaluation {
 }
 
 impl Evaluator {
-    /// Prepares batches of `rows` rows of `seq_len` tokens.
+    /// Prepares batches of `rows` rows of `seq_len` tokens, computed in type `compute`; with bf16 the executor must hold
+    /// the copies that it reads, of [`make_compute_copies`](crate::programs::make_compute_copies).
     ///
     /// # Errors
     /// When memory is short.
     pub fn new(
         executor: &mut dyn Executor,
         config: &ModelConfig,
+        compute: Compute,
         rows: usize,
         seq_len: usize,
     ) -> Result<Self, TrainError> {
-        let program = executor.prepare(&evaluation_graph(config, rows, seq_len)?)?;
+        let program = executor.prepare(&evaluation_graph(config, compute, rows, seq_len)?)?;
         Ok(Evaluator { program, rows, seq_len })
     }
 

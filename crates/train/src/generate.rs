@@ -1,7 +1,7 @@
 //! Generation with a key/value cache.
 
 use kiln_graph::{Executor, Feed, ProgramId, TensorType};
-use kiln_model::{ModelConfig, decode_graph};
+use kiln_model::{Compute, ModelConfig, decode_graph};
 
 use crate::TrainError;
 use crate::sampler::{Sampler, Sampling};
@@ -34,18 +34,21 @@ pub enum Flow {
 }
 
 impl Generator {
-    /// Prepares graphs and caches for `rows` rows of at most `capacity` tokens, prompt included.
+    /// Prepares graphs and caches for `rows` rows of at most `capacity` tokens, prompt included, computed in type
+    /// `compute`; with bf16 the executor must hold the copies that it reads, of
+    /// [`make_compute_copies`](crate::programs::make_compute_copies).
     ///
     /// # Errors
     /// When memory is short, or the executor holds caches of other sizes.
     pub fn new(
         executor: &mut dyn Executor,
         config: &ModelConfig,
+        compute: Compute,
         rows: usize,
         capacity: usize,
     ) -> Result<Self, TrainError> {
         let mut prepare = |tokens| -> Result<_, TrainError> {
-            let built = decode_graph(config, rows, tokens, capacity)?;
+            let built = decode_graph(config, compute, rows, tokens, capacity)?;
             Ok((executor.prepare(&built.graph)?, built.caches))
         };
         let (decode, caches) = prepare(1)?;

@@ -1,10 +1,11 @@
 //! The graphs of a training run: a micro-batch's loss and gradients, and per-token losses for evaluation.
 
 use kiln_graph::ops::Reduction;
-use kiln_graph::{Graph, GraphError, TensorType, ValueId, differentiate};
-use kiln_model::{ModelConfig, loss_graph};
-use kiln_optim::{Heads, OptimError, groups, optimizer_graph};
+use kiln_graph::{Executor, Graph, GraphError, TensorType, ValueId, differentiate};
+use kiln_model::{Compute, ModelConfig, compute_copy_name, loss_graph};
+use kiln_optim::{Heads, OptimError, Precision, groups, optimizer_graph, refresh_copy};
 
+use crate::TrainError;
 use crate::config::RunConfig;
 
 /// Name of the variable in which a parameter's gradient accumulates.
@@ -14,24 +15,26 @@ pub fn gradient_name(parameter: &str) -> String {
 
 /// Loss and gradients of one micro-batch. Inputs: `ids` and `targets` i32 `[B, T]`; `keep` f32 `[1]`, the factor of the
 /// gradients that earlier micro-batches left (0 for a step's first); `loss_scale` f32 `[1]`, 1 over the number of
-/// micro-batches. Output: the mean `loss`. Gradients accumulate in the variables `grad.NAME`.
+/// micro-batches. Output: the mean `loss`. Gradients accumulate, in f32, in the variables `grad.NAME`. With bf16 the
+/// copies of [`compute_copies_graph`] are read, which must be there.
 ///
 /// # Errors
 /// When sizes do not fit together, which a valid configuration rules out.
 pub fn training_graph(
     config: &ModelConfig,
+    compute: Compute,
     batch: usize,
     seq_len: usize,
 ) -> Result<Graph, GraphError> {
-    let mut built = loss_graph(config, batch, seq_len, Reduction::Mean)?;
+    let mut built = loss_graph(config, compute, batch, seq_len, Reduction::Mean)?;
     let g = &mut built.graph;
     let keep = g.input("keep", TensorType::f32(&[1]));
     let loss_scale = g.input("loss_scale", TensorType::f32(&[1]));
     let scaled = g.scale_by_scalar(built.loss, loss_scale, 0)?;
     let parameters: Vec<ValueId> = built.parameters.iter().map(|(_, value)| *value).collect();
     let gradients = differentiate(g, scaled, &parameters)?;
-    for ((name, parameter), gradient) in built.parameters.iter().zip(gradients) {
-        let accumulator = g.variable(&gradient_name(name), g.tensor_type(*parameter));
+    for ((name, _), gradient) in built.parameters.iter().zip(gradients) {
+        let accumulator = g.variable(&gradient_name(name), g.tensor_type(gradient));
         let sum = g.accumulate(gradient, accumulator, keep)?;
         g.update(accumulator, sum)?;
     }
@@ -44,10 +47,11 @@ pub fn training_graph(
 /// When sizes do not fit together, which a valid configuration rules out.
 pub fn evaluation_graph(
     config: &ModelConfig,
+    compute: Compute,
     batch: usize,
     seq_len: usize,
 ) -> Result<Graph, GraphError> {
-    Ok(loss_graph(config, batch, seq_len, Reduction::PerToken)?.graph)
+    Ok(loss_graph(config, compute, batch, seq_len, Reduction::PerToken)?.graph)
 }
 
 /// One optimizer step for all parameters of a run; see [`kiln_optim::optimizer_graph`].
@@ -60,5 +64,43 @@ pub fn optimizer_step_graph(config: &RunConfig) -> Result<Graph, OptimError> {
         model.parameters().into_iter().map(|p| (p.name.clone(), p.tensor_type())).collect();
     let groups = groups(&parameters, model.n_embd, config.train.total_batch_size, &config.optim);
     let heads = Heads { n_head: model.n_head, n_kv_head: model.n_kv_head };
-    optimizer_graph(&groups, heads, &config.optim)
+    optimizer_graph(&groups, heads, &config.optim, &precision(model, config.train.dtype))
+}
+
+/// What of an optimizer step is not f32 where products compute in that type.
+fn precision(model: &ModelConfig, compute: Compute) -> Precision {
+    let copies = model.compute_copies(compute).into_iter();
+    let copies = copies.map(|p| (p.name.clone(), compute_copy_name(&p.name))).collect();
+    Precision { products: compute.dtype(), copies }
+}
+
+/// Makes the copies of parameters that graphs computing in that type read. Optimizer steps keep them up to date from then
+/// on.
+///
+/// # Errors
+/// Never in practice: a copy has the shape of its parameter.
+pub fn compute_copies_graph(model: &ModelConfig, compute: Compute) -> Result<Graph, GraphError> {
+    let mut graph = Graph::new();
+    for parameter in model.compute_copies(compute) {
+        let value = graph.variable(&parameter.name, parameter.tensor_type());
+        refresh_copy(&mut graph, value, &compute_copy_name(&parameter.name))?;
+    }
+    Ok(graph)
+}
+
+/// Runs [`compute_copies_graph`], where there are copies: after parameters were initialised or loaded.
+///
+/// # Errors
+/// When memory is short.
+pub fn make_compute_copies(
+    executor: &mut dyn Executor,
+    model: &ModelConfig,
+    compute: Compute,
+) -> Result<(), TrainError> {
+    let graph = compute_copies_graph(model, compute)?;
+    if graph.nodes().is_empty() {
+        return Ok(());
+    }
+    let program = executor.prepare(&graph)?;
+    Ok(executor.run(program, &[])?)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_graph::{Executor, TensorType};
-use kiln_model::{SafetensorsFile, TensorData};
+use kiln_model::{Compute, SafetensorsFile, TensorData};
 use kiln_tokenizer::{TOKEN_BYTES_FILE, TOKENIZER_FILE, Tokenizer};
 
 use crate::TrainError;
@@ -13,6 +13,7 @@ use crate::checkpoint::{
 };
 use crate::config::RunConfig;
 use crate::horizon::Steps;
+use crate::programs::make_compute_copies;
 use crate::state::RunState;
 use crate::trainer::Trainer;
 
@@ -108,7 +109,7 @@ impl Resumed {
     /// # Errors
     /// When a file does not hold what the configuration says.
     pub fn load_into(&self, executor: &mut dyn Executor) -> Result<(), TrainError> {
-        load_model(&self.checkpoint, &self.config, executor)?;
+        load_model(&self.checkpoint, &self.config, self.config.train.dtype, executor)?;
         let path = self.checkpoint.path(OPTIMIZER_FILE);
         let mut file = SafetensorsFile::open(&path)?;
         let wanted = optimizer_variables(&self.config)?;
@@ -122,19 +123,21 @@ impl Resumed {
     }
 }
 
-/// Gives an executor a checkpoint's parameters.
+/// Gives an executor a checkpoint's parameters, and the copies of them that graphs computing in type `compute` read.
 ///
 /// # Errors
 /// When the file does not hold what the configuration says.
 pub fn load_model(
     checkpoint: &Checkpoint,
     config: &RunConfig,
+    compute: Compute,
     executor: &mut dyn Executor,
 ) -> Result<(), TrainError> {
     let path = checkpoint.path(MODEL_FILE);
     kiln_model::load(&path, &config.model, |parameter, values| {
         executor.write(&parameter.name, parameter.tensor_type(), values).map_err(TrainError::from)
-    })
+    })?;
+    make_compute_copies(executor, &config.model, compute)
 }
 
 /// The tokenizer that a checkpoint carries.

@@ -17,7 +17,7 @@ use crate::generate::Generator;
 use crate::horizon::Steps;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer, StepReport};
-use crate::programs::{optimizer_step_graph, training_graph};
+use crate::programs::{make_compute_copies, optimizer_step_graph, training_graph};
 use crate::run_folder::{self, Resumed};
 use crate::state::RunState;
 
@@ -120,7 +120,7 @@ impl Trainer {
             Some(at) => Loader::resume(setup.source.clone(), encoder, options, &at.state.loader)?,
             None => Loader::new(setup.source.clone(), encoder, options)?,
         };
-        let graph = training_graph(model, train.device_batch_size, train.seq_len)?;
+        let graph = training_graph(model, train.dtype, train.device_batch_size, train.seq_len)?;
         let train_program = executor.prepare(&graph)?;
         let optimize = executor.prepare(&optimizer_step_graph(config)?)?;
         let state = match resumed {
@@ -299,6 +299,7 @@ impl Trainer {
             None => Evaluator::new(
                 executor,
                 &self.setup.config.model,
+                settings.dtype,
                 settings.device_batch_size,
                 settings.seq_len,
             )?,
@@ -317,11 +318,11 @@ impl Trainer {
     }
 
     fn sample(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let config = &self.setup.config.model;
+        let (config, dtype) = (&self.setup.config.model, self.setup.config.train.dtype);
         let executor = self.executor.as_mut();
         let mut generator = match self.generator.take() {
             Some(generator) => generator,
-            None => Generator::new(executor, config, 1, config.sequence_len)?,
+            None => Generator::new(executor, config, dtype, 1, config.sequence_len)?,
         };
         let text = crate::sample_text::write(
             &mut generator,
@@ -390,7 +391,8 @@ fn compare(at: &Resumed, config: &RunConfig) -> Result<(), TrainError> {
 fn initialize(executor: &mut dyn Executor, config: &RunConfig) -> Result<(), TrainError> {
     kiln_model::initialize(&config.model, config.train.seed, |parameter, values| {
         executor.write(&parameter.name, parameter.tensor_type(), values).map_err(TrainError::from)
-    })
+    })?;
+    make_compute_copies(executor, &config.model, config.train.dtype)
 }
 
 fn fresh_state(config: &RunConfig, loader: &Loader) -> Result<RunState, TrainError> {

@@ -2,7 +2,7 @@
 
 use kiln_cpu::{Context, Cpu, Isa};
 use kiln_graph::{Executor, Feed};
-use kiln_model::{ModelConfig, Preset, decode_graph, logits_graph};
+use kiln_model::{Compute, ModelConfig, Preset, decode_graph, logits_graph};
 use kiln_train::generate::{Flow, Generator};
 use kiln_train::sampler::Sampling;
 use rand::{Rng, SeedableRng};
@@ -67,7 +67,8 @@ fn as_ids(tokens: &[u32]) -> Vec<i32> {
 
 /// Logits after each of the tokens, without a cache.
 fn uncached(cpu: &mut Cpu, config: &ModelConfig, tokens: &[u32]) -> Vec<Vec<f32>> {
-    let program = cpu.prepare(&logits_graph(config, 1, tokens.len()).unwrap().graph).unwrap();
+    let program =
+        cpu.prepare(&logits_graph(config, Compute::F32, 1, tokens.len()).unwrap().graph).unwrap();
     cpu.run(program, &[Feed::I32(&as_ids(tokens))]).unwrap();
     cpu.output(program, 0).chunks_exact(VOCAB).map(<[f32]>::to_vec).collect()
 }
@@ -115,7 +116,7 @@ fn assert_greedy(cpu: &mut Cpu, config: &ModelConfig, prompt: &[u32], made: &[u3
 fn greedy_generation_equals_greedy_decoding_without_a_cache() {
     for config in configs() {
         let mut cpu = executor(&config);
-        let mut one = Generator::new(&mut cpu, &config, 1, 320).unwrap();
+        let mut one = Generator::new(&mut cpu, &config, Compute::F32, 1, 320).unwrap();
         for length in [1, 15, 16, 17, 64, 100, 300] {
             let prompt = tokens(length, length as u64);
             let made = generate(&mut one, &mut cpu, &prompt, 12, 1).remove(0);
@@ -129,7 +130,7 @@ fn greedy_generation_equals_greedy_decoding_without_a_cache() {
 fn rows_of_one_prompt_are_equal_when_greedy() {
     for config in configs() {
         let mut cpu = executor(&config);
-        let mut three = Generator::new(&mut cpu, &config, 3, 128).unwrap();
+        let mut three = Generator::new(&mut cpu, &config, Compute::F32, 3, 128).unwrap();
         for length in [1, 17, 100] {
             let prompt = tokens(length, 5 + length as u64);
             let made = generate(&mut three, &mut cpu, &prompt, 8, 3);
@@ -147,7 +148,8 @@ fn a_prompt_may_fill_the_room() {
             [(1, 1), (2, 1), (15, 14), (16, 16), (20, 18), (70, 67), (260, 258)]
         {
             let mut cpu = executor(&config);
-            let mut generator = Generator::new(&mut cpu, &config, 1, capacity).unwrap();
+            let mut generator =
+                Generator::new(&mut cpu, &config, Compute::F32, 1, capacity).unwrap();
             let prompt = tokens(length, 3);
             let made = generate(&mut generator, &mut cpu, &prompt, 100, 1).remove(0);
             // The last token needs no room, as nothing follows it.
@@ -161,7 +163,7 @@ fn a_prompt_may_fill_the_room() {
 fn a_second_generation_sees_nothing_of_the_first() {
     let config = config(Preset::Modern, 96);
     let mut cpu = executor(&config);
-    let mut generator = Generator::new(&mut cpu, &config, 2, 128).unwrap();
+    let mut generator = Generator::new(&mut cpu, &config, Compute::F32, 2, 128).unwrap();
     let prompt = tokens(20, 1);
     let first = generate(&mut generator, &mut cpu, &prompt, 10, 2);
     generate(&mut generator, &mut cpu, &tokens(90, 2), 30, 2);
@@ -172,7 +174,7 @@ fn a_second_generation_sees_nothing_of_the_first() {
 fn a_row_that_stops_is_not_heard_again() {
     let config = config(Preset::Modern, 96);
     let mut cpu = executor(&config);
-    let mut generator = Generator::new(&mut cpu, &config, 2, 64).unwrap();
+    let mut generator = Generator::new(&mut cpu, &config, Compute::F32, 2, 64).unwrap();
     let mut heard = [0; 2];
     let made = generator.generate(&mut cpu, &tokens(5, 1), 10, GREEDY, |row, _| {
         heard[row] += 1;
@@ -185,7 +187,7 @@ fn a_row_that_stops_is_not_heard_again() {
 fn prompts_that_do_not_fit_are_refused() {
     let config = config(Preset::Classic, 96);
     let mut cpu = executor(&config);
-    let mut generator = Generator::new(&mut cpu, &config, 1, 8).unwrap();
+    let mut generator = Generator::new(&mut cpu, &config, Compute::F32, 1, 8).unwrap();
     let mut refused = |prompt: &[u32]| {
         let result = generator.generate(&mut cpu, prompt, 1, GREEDY, |_, _| Flow::Continue);
         result.unwrap_err().to_string()
@@ -207,7 +209,7 @@ fn cached_logits_equal_uncached_logits_in_rows_of_different_lengths() {
         let texts = [0, 1, 2, 3].map(|row| tokens(LENGTHS[row] + DECODED, 40 + row as u64));
         let expected = texts.each_ref().map(|text| uncached(&mut cpu, &config, text));
         let mut prepare = |tokens| {
-            let built = decode_graph(&config, rows, tokens, 128).unwrap();
+            let built = decode_graph(&config, Compute::F32, rows, tokens, 128).unwrap();
             (cpu.prepare(&built.graph).unwrap(), built.caches)
         };
         let ((prefill, caches), (decode, _)) = (prepare(PREFILL), prepare(1));
@@ -250,7 +252,7 @@ fn pieces_of_a_prompt_add_up() {
         for pieces in [vec![256, 44], vec![1; 40], vec![16, 1, 16, 64, 200], vec![300]] {
             let mut at = 0;
             for (index, &size) in pieces.iter().enumerate() {
-                let built = decode_graph(&config, 1, size, 300).unwrap();
+                let built = decode_graph(&config, Compute::F32, 1, size, 300).unwrap();
                 let program = cpu.prepare(&built.graph).unwrap();
                 for (name, ty) in built.caches.iter().filter(|_| index == 0) {
                     cpu.write(name, *ty, &vec![0.0; ty.len()]).unwrap();

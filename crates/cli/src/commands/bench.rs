@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
+use half::bf16;
 use kiln_cpu::{Cpu, OpTime, peak};
 use kiln_graph::{Executor, Feed, ProgramId};
-use kiln_model::initialize;
+use kiln_model::{Compute, initialize};
 use kiln_optim::Schedules;
 use kiln_train::config::RunConfig;
 use kiln_train::process;
-use kiln_train::programs::{optimizer_step_graph, training_graph};
+use kiln_train::programs::{make_compute_copies, optimizer_step_graph, training_graph};
 use serde::Serialize;
 
 use crate::args::{Globals, TableFormat};
@@ -101,13 +102,17 @@ struct Sample {
 }
 
 fn train(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
-    let config = args.options.over(reference()).resolve(args.vocab_size)?;
-    let (mut executor, _) = machine::executor(globals)?;
+    let options = args.options.over(reference());
+    let mut config = options.resolve(args.vocab_size)?;
+    config.train.dtype = machine::compute(options.dtype)?;
+    let mut executor = machine::executor(globals)?;
     let model = &config.model;
-    let (rows, tokens) = (config.train.device_batch_size, config.train.seq_len);
-    let train = executor.prepare(&training_graph(model, rows, tokens)?)?;
+    let (dtype, rows, tokens) =
+        (config.train.dtype, config.train.device_batch_size, config.train.seq_len);
+    let train = executor.prepare(&training_graph(model, dtype, rows, tokens)?)?;
     let optimize = executor.prepare(&optimizer_step_graph(&config)?)?;
     initialize(model, 0, |p, values| executor.write(&p.name, p.tensor_type(), values))?;
+    make_compute_copies(&mut executor, model, dtype)?;
     let runs = usize::from(args.runs);
     let bench = Bench { config: &config, train, optimize };
     bench.step(&mut executor, 0)?;
@@ -152,14 +157,18 @@ impl Bench<'_> {
         Ok(Sample { product: (before + after) / 2.0, step_seconds, optimizer_seconds })
     }
 
-    /// Rate of the products of an MLP, up and down, in GFLOP/s.
+    /// Rate of the products of an MLP, up and down, in the type that the run computes in, in GFLOP/s.
     fn product_rate(&self, executor: &Cpu) -> f64 {
         let (n, c) = (
             self.config.train.device_batch_size * self.config.train.seq_len,
             self.config.model.n_embd,
         );
-        let up = peak::gemm_rate::<f32>(executor.context(), n, 4 * c, c);
-        let down = peak::gemm_rate::<f32>(executor.context(), n, c, 4 * c);
+        let rate = match self.config.train.dtype {
+            Compute::F32 => peak::gemm_rate::<f32>,
+            Compute::Bf16 => peak::gemm_rate::<bf16>,
+        };
+        let up = rate(executor.context(), n, 4 * c, c);
+        let down = rate(executor.context(), n, c, 4 * c);
         2.0 / (1.0 / up + 1.0 / down)
     }
 
@@ -187,7 +196,7 @@ impl Bench<'_> {
             with_optimizer_share_of_product_rate: middle(&|s| {
                 with_optimizer(s) * per_token / 1e9 / s.product
             }),
-            register_gflops: peak::register_rate(executor.context()),
+            register_gflops: machine::register_rate(executor.context(), self.config.train.dtype),
             peak_rss_bytes: process::peak_rss_bytes(),
             variable_bytes,
             activation_bytes,
@@ -223,8 +232,9 @@ fn print_report(r: &Report) -> anyhow::Result<()> {
     table.row([
         "model",
         &format!(
-            "{}, {} layers, width {}, {} heads, T {}, vocabulary {}, micro-batch {}",
+            "{} in {}, {} layers, width {}, {} heads, T {}, vocabulary {}, micro-batch {}",
             model.preset,
+            train.dtype,
             model.n_layer,
             model.n_embd,
             model.n_head,

@@ -12,6 +12,7 @@ use crate::args::{Globals, TableFormat, parse_share};
 use crate::checkpoint;
 use crate::machine;
 use crate::output::{Console, Table, count};
+use crate::run_options::Dtype;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -45,6 +46,9 @@ pub struct BpbArgs {
     /// Rows per batch [default: that of the run]
     #[arg(long, value_name = "B")]
     device_batch_size: Option<usize>,
+    /// Element type of products [default: bf16 where the machine multiplies it by itself, else f32]
+    #[arg(long, value_enum)]
+    dtype: Option<Dtype>,
     #[command(flatten)]
     format: TableFormat,
 }
@@ -74,10 +78,12 @@ fn bpb(args: &BpbArgs, globals: &Globals, console: &Console) -> anyhow::Result<(
         ..SourceOptions::default()
     };
     let source = Source::open(&args.data, &options)?;
-    let (mut executor, _) = machine::executor(globals)?;
-    run_folder::load_model(&opened.checkpoint, &opened.config, &mut executor)?;
+    let compute = machine::compute(args.dtype)?;
+    let mut executor = machine::executor(globals)?;
+    run_folder::load_model(&opened.checkpoint, &opened.config, compute, &mut executor)?;
     let rows = args.device_batch_size.unwrap_or(train.device_batch_size);
-    let evaluator = Evaluator::new(&mut executor, &opened.config.model, rows, train.seq_len)?;
+    let model = &opened.config.model;
+    let evaluator = Evaluator::new(&mut executor, model, compute, rows, train.seq_len)?;
     let Evaluation { bits_per_byte, loss, tokens, bytes } =
         evaluator.run(&mut executor, &source, &opened.tokenizer, args.max_tokens)?;
     let checkpoint = opened.checkpoint.dir().to_owned();

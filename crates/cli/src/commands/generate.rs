@@ -16,6 +16,7 @@ use crate::checkpoint::{self, Opened};
 use crate::error::Advised;
 use crate::machine;
 use crate::output::{self, Console};
+use crate::run_options::Dtype;
 
 /// Let a model continue a prompt
 ///
@@ -55,6 +56,9 @@ pub struct GenerateArgs {
     /// Continuations of the prompt
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     num_samples: u16,
+    /// Element type of products [default: bf16 where the machine multiplies it by itself, else f32]
+    #[arg(long, value_enum)]
+    dtype: Option<Dtype>,
     /// Print the prompt before the continuation
     #[arg(long)]
     echo: bool,
@@ -71,8 +75,9 @@ pub fn run(args: &GenerateArgs, globals: &Globals, console: &Console) -> anyhow:
     sampling.validate().map_err(|e| anyhow::anyhow!("--{e}"))?;
     let prompt = read_prompt(args)?;
     let opened = checkpoint::open(&args.checkpoint, console)?;
-    let (mut executor, _) = machine::executor(globals)?;
-    run_folder::load_model(&opened.checkpoint, &opened.config, &mut executor)?;
+    let compute = machine::compute(args.dtype)?;
+    let mut executor = machine::executor(globals)?;
+    run_folder::load_model(&opened.checkpoint, &opened.config, compute, &mut executor)?;
     let ids = prompt_ids(&opened.tokenizer, &prompt);
     let max_tokens = args.max_tokens as usize;
     let capacity = ids.len() + max_tokens;
@@ -83,7 +88,8 @@ pub fn run(args: &GenerateArgs, globals: &Globals, console: &Console) -> anyhow:
         ));
     }
     let rows = usize::from(args.num_samples);
-    let mut generator = Generator::new(&mut executor, &opened.config.model, rows, capacity)?;
+    let model = &opened.config.model;
+    let mut generator = Generator::new(&mut executor, model, compute, rows, capacity)?;
     let mut writer = Writer::new(&opened, rows, args.echo.then_some(prompt.as_str()))?;
     let mut failed = None;
     generator.generate(&mut executor, &ids, max_tokens, sampling, |row, id| {

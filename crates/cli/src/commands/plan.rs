@@ -65,6 +65,8 @@ struct Memory {
     parameters: usize,
     gradients: usize,
     optimizer: usize,
+    /// Of weights, for products.
+    copies: usize,
     activations: usize,
     process: usize,
     peak: usize,
@@ -78,7 +80,8 @@ pub fn run(args: PlanArgs, globals: &Globals, _console: &Console) -> anyhow::Res
         Some(folder) => Tokenizer::load(folder)?.vocab_size(),
         None => args.vocab_size,
     };
-    let config = options.resolve(vocab)?;
+    let mut config = options.resolve(vocab)?;
+    config.train.dtype = machine::compute(options.dtype)?;
     let report = report(config, &machine::context(globals)?)?;
     if args.format.json {
         return output::print_json(&report);
@@ -114,22 +117,26 @@ pub fn report(config: RunConfig, cx: &Context) -> anyhow::Result<PlanReport> {
 
 fn memory(config: &RunConfig, cx: &Context) -> anyhow::Result<Memory> {
     let (model, train) = (&config.model, &config.train);
-    let (rows, tokens) = (train.device_batch_size, train.seq_len);
+    let (compute, rows, tokens) = (train.dtype, train.device_batch_size, train.seq_len);
     let arena = |graph: &Graph| -> anyhow::Result<usize> { Ok(Cpu::measure(cx, graph)?.arena) };
     let optimizer = optimizer_step_graph(config)?;
-    let mut activations = arena(&training_graph(model, rows, tokens)?)?.max(arena(&optimizer)?);
-    activations = activations.max(arena(&evaluation_graph(model, rows, tokens)?)?);
+    let training = training_graph(model, compute, rows, tokens)?;
+    let mut activations = arena(&training)?.max(arena(&optimizer)?);
+    activations = activations.max(arena(&evaluation_graph(model, compute, rows, tokens)?)?);
     if train.sample_every > 0 {
-        activations =
-            activations.max(arena(&decode_graph(model, 1, 256.min(tokens), tokens)?.graph)?);
+        let prefill = decode_graph(model, compute, 1, 256.min(tokens), tokens)?;
+        activations = activations.max(arena(&prefill.graph)?);
     }
     let parameters: usize = model.parameters().iter().map(|p| p.tensor_type().bytes()).sum();
-    let state = Cpu::measure(cx, &optimizer)?.variables - 2 * parameters;
-    let peak = 2 * parameters + state + activations + PROCESS_BYTES;
+    let copied = model.compute_copies(compute);
+    let copies = copied.iter().map(|p| p.variable(compute).1.bytes()).sum();
+    let state = Cpu::measure(cx, &optimizer)?.variables - 2 * parameters - copies;
+    let peak = 2 * parameters + state + copies + activations + PROCESS_BYTES;
     Ok(Memory {
         parameters,
         gradients: parameters,
         optimizer: state,
+        copies,
         activations,
         process: PROCESS_BYTES,
         peak,
@@ -152,6 +159,7 @@ fn table(report: &PlanReport) -> Table {
             count(model.vocab_size as u64)
         ),
     ]);
+    table.row(["products", &train.dtype.to_string()]);
     let windows: Vec<String> = report.windows.iter().map(usize::to_string).collect();
     table.row(["windows", &windows.join(" ")]);
     for (name, number) in report.parameters.iter().filter(|(_, n)| *n > 0) {
@@ -189,6 +197,7 @@ fn table(report: &PlanReport) -> Table {
         ("  parameters", memory.parameters),
         ("  gradients", memory.gradients),
         ("  optimizer state", memory.optimizer),
+        ("  copies of weights", memory.copies),
         ("  activations", memory.activations),
         ("  process", memory.process),
     ] {

@@ -241,7 +241,11 @@ fn train_model(
     // A run that goes on keeps what it began with, whatever this machine or these flags would choose now.
     let config = match &resumed {
         Some(resumed) => resumed.config.clone(),
-        None => options(args, places, source).resolve(tokenizer.vocab_size())?,
+        None => {
+            let mut config = options(args, places, source).resolve(tokenizer.vocab_size())?;
+            config.train.dtype = machine::compute(None)?;
+            config
+        }
     };
     console.note(format_args!(
         "3/4 model: {} layers, width {}, {} parameters, in {}",
@@ -264,9 +268,10 @@ fn show(
     let loaded = checkpoint::load(&places.run)?;
     let (config, _) = run_folder::read_config(&loaded.checkpoint)?;
     let tokenizer = run_folder::load_tokenizer(&loaded.checkpoint)?;
-    let (mut executor, _) = machine::executor(globals)?;
-    run_folder::load_model(&loaded.checkpoint, &config, &mut executor)?;
-    let mut generator = Generator::new(&mut executor, &config.model, 1, config.model.sequence_len)?;
+    let (model, compute) = (&config.model, config.train.dtype);
+    let mut executor = machine::executor(globals)?;
+    run_folder::load_model(&loaded.checkpoint, &config, compute, &mut executor)?;
+    let mut generator = Generator::new(&mut executor, model, compute, 1, model.sequence_len)?;
     let sampling = Sampling { temperature: 0.5, ..Sampling::default() };
     let bpb = outcome.bits_per_byte.map_or("-".to_owned(), |b| format!("{b:.3}"));
     console.note(format_args!("4/4 the model writes ({bpb} bits per byte on held-out files):"));

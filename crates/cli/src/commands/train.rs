@@ -69,9 +69,14 @@ pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Res
     let tokenizer_dir = options.tokenizer.clone().ok_or_else(|| missing("--tokenizer"))?;
     options.data.as_ref().ok_or_else(|| missing("--data"))?;
     let tokenizer = Arc::new(Tokenizer::load(&tokenizer_dir)?);
-    let config = options.resolve(tokenizer.vocab_size())?;
+    let mut config = options.resolve(tokenizer.vocab_size())?;
     let source = open_source(&config, console)?;
     let resumed = find(&args.out, args.resume, console)?;
+    config.train.dtype = match &resumed {
+        // A run goes on as it began, on whatever machine.
+        Some(resumed) if options.dtype.is_none() => resumed.config.train.dtype,
+        _ => machine::compute(options.dtype)?,
+    };
     let outcome = train(&args.out, config, source, tokenizer, resumed, globals, console)?;
     report(&outcome, &args.out, console);
     if outcome.finished { Ok(()) } else { Err(Interrupted.into()) }
@@ -118,7 +123,8 @@ pub fn train(
     globals: &Globals,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
-    let (executor, peak_flops) = machine::executor(globals)?;
+    let executor = machine::executor(globals)?;
+    let peak_flops = 1e9 * machine::register_rate(executor.context(), config.train.dtype);
     let finished = resumed.as_ref().is_some_and(|resumed| resumed.state.is_finished());
     let setup = Setup { config, source, tokenizer, out: out.to_owned(), peak_flops };
     let mut trainer = Trainer::new(setup, Box::new(executor), resumed)?;

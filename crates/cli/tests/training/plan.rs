@@ -35,11 +35,31 @@ fn the_numbers_of_a_plan_add_up() {
     assert_eq!(number(&found["flops_per_token"]), flops);
     assert_eq!((number(&found["micro_batches"]), number(&found["iterations"])), (4, 5));
     let memory = &found["memory"];
-    let parts = ["parameters", "gradients", "optimizer", "activations", "process"];
+    let parts = ["parameters", "gradients", "optimizer", "copies", "activations", "process"];
     let sum: u64 = parts.iter().map(|part| number(&memory[*part])).sum();
     assert_eq!(number(&memory["peak"]), sum);
     assert_eq!(number(&memory["parameters"]), 4 * number(&found["parameters_total"]));
     assert_eq!(memory["gradients"], memory["parameters"]);
+}
+
+#[test]
+fn a_plan_in_bf16_takes_copies_of_weights_and_half_of_most_activations() {
+    let project = Project::new();
+    let memory = |flags: &str| {
+        let found = plan(&project, &format!("--depth 4 --vocab-size 500 --preset classic {flags}"));
+        let bytes = ["copies", "activations", "optimizer"].map(|k| number(&found["memory"][k]));
+        (bytes, found["config"]["train"]["dtype"].as_str().unwrap().to_owned())
+    };
+    let ([none, full, state], dtype) = memory("--dtype f32");
+    assert_eq!((none, dtype.as_str()), (0, "f32"));
+    let ([copies, halved, same], dtype) = memory("--dtype bf16");
+    assert_eq!(dtype, "bf16");
+    // Four projections of attention and an MLP per layer, and the output layer.
+    assert_eq!(copies, 2 * (4 * 12 * 128 * 128 + 512 * 128));
+    assert_eq!(state, same);
+    assert!(halved * 10 < full * 8, "{halved} and {full}");
+    let table = project.run("plan --depth 2 --dtype bf16");
+    assert!(table.success().contains("bf16"), "{}", table.success());
 }
 
 #[test]

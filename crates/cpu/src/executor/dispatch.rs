@@ -1,7 +1,7 @@
 //! From ops to kernels.
 
 use kiln_graph::ops::{Epilogue as LinearEpilogue, LinearCrossEntropy, Reduction, Rule, Schedule};
-use kiln_graph::{Op, TensorType};
+use kiln_graph::{DType, Op, TensorType};
 
 use super::operand::Operand;
 use crate::gemm::{Epilogue, Matrix, gemm};
@@ -99,6 +99,8 @@ pub(super) unsafe fn execute(
     // SAFETY: the caller's contract is that of the kernels: sizes follow from the types.
     unsafe {
         let Some(op) = op else { return elementwise::copy(cx, n, x, o) };
+        let halves = || i.iter().chain(outputs).any(|operand| operand.ty().dtype() == DType::Bf16);
+        assert!(matches!(op, Op::Cast(_)) || !halves(), "{} has no kernel for bf16", op.name());
         let rest = scratch.f32_mut();
         match op {
             Op::VariableValue(_) | Op::InputValue(_) | Op::Reshape(_) | Op::SliceLeading(_) => {
@@ -106,6 +108,7 @@ pub(super) unsafe fn execute(
             }
             Op::Constant(c) => elementwise::fill(cx, n, c.value, o),
             Op::ZeroPositions(_) => elementwise::fill(cx, n, 0.0, o),
+            Op::Cast(_) => cast(&i[0], out),
             Op::Expand(_) => elementwise::fill(cx, n, i[0].f32()[0], o),
             Op::SliceLast(slice) => {
                 movement::slice_last(cx, i[0].f32(), i[0].matrix().1, slice.start, out.f32_mut());
@@ -199,6 +202,10 @@ pub(super) unsafe fn execute(
                     LinearEpilogue::Residual => Epilogue::AddResidual(i[2].f32()),
                 };
                 gemm(cx, a, w.t(), out.f32_mut(), epilogue, rest);
+            }
+            Op::LinearGradInput(grad) if grad.relu_squared => {
+                let epilogue = Epilogue::ReluSquaredGrad(i[2].f32());
+                gemm(cx, view(&i[0]), view(&i[1]), out.f32_mut(), epilogue, rest);
             }
             Op::LinearGradInput(_) => {
                 let onto = Onto::new(cx, op, i, out);
@@ -320,6 +327,22 @@ pub(super) unsafe fn execute(
                 let decay = lr * f64::from(schedule[Schedule::WeightDecay as usize]);
                 elementwise::cautious_decay(cx, n, x, y, lr as f32, decay as f32, o);
             }
+        }
+    }
+}
+
+/// # Safety
+/// As of [`execute`].
+unsafe fn cast(x: &Operand, out: &Operand) {
+    use half::bf16;
+    // SAFETY: both have as many elements, of the types that the shape rule allows; neither lies where the other does.
+    unsafe {
+        if out.ty().dtype() == DType::Bf16 {
+            let to = std::slice::from_raw_parts_mut(out.ptr().cast::<bf16>(), out.len());
+            to.iter_mut().zip(x.f32()).for_each(|(to, &x)| *to = bf16::from_f32(x));
+        } else {
+            let from = std::slice::from_raw_parts(x.ptr().cast::<bf16>(), x.len());
+            out.f32_mut().iter_mut().zip(from).for_each(|(to, x)| *to = x.to_f32());
         }
     }
 }

@@ -29,7 +29,7 @@ op_lists! {
     ]
     /// Ops of inference and of optimizers, which have no derivative: forward tests must meet all of them.
     FORWARD_TESTED: [
-        VariableValue, ZeroPositions, SliceLeading, Accumulate, Logits,
+        VariableValue, ZeroPositions, SliceLeading, Cast, Accumulate, Logits,
         CacheWrite, AttentionCached, ShiftTimeCached, SelectTime,
         AdamWStep, MuonMomentum, MuonOrthogonalize, MuonNormalize, CautiousDecayStep,
     ]

@@ -6,7 +6,7 @@ use kiln_graph::ops::{
     MuonOrthogonalize, Orthogonalization, Reduction,
 };
 use kiln_graph::{
-    Executor, Feed, Graph, GraphError, ProgramId, TensorType, ValueId, differentiate,
+    DType, Executor, Feed, Graph, GraphError, ProgramId, TensorType, ValueId, differentiate,
 };
 
 use super::Random;
@@ -169,7 +169,7 @@ impl Sizes {
                 let momentum = g.push(MuonMomentum, &[grad, m, schedule])?;
                 let (method, axis) = (Orthogonalization::PolarExpress, HeadAxis::Rows);
                 let heads = if name.ends_with(".q") { self.heads } else { 1 };
-                let op = MuonOrthogonalize { method, steps: 5, heads, axis };
+                let op = MuonOrthogonalize { method, steps: 5, heads, axis, dtype: DType::F32 };
                 let x = g.push(op, &[momentum[0]])?[0];
                 let normed = g.push(MuonNormalize { beta2: 0.95 }, &[x, s])?;
                 let next = g.push(CautiousDecayStep { lr: 0.02 }, &[w, normed[0], schedule])?[0];

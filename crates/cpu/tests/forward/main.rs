@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use kiln_cpu::Isa;
 use kiln_graph::ops::{LinearCrossEntropy, Reduction};
-use kiln_graph::{Feed, Graph, GraphError, Plan, Step, TensorType, differentiate};
+use kiln_graph::{DType, Feed, Graph, GraphError, Plan, Step, TensorType, differentiate};
 
 use common::ops::FORWARD_TESTED;
 use common::{Random, assert_close, run, take_executed};
@@ -23,6 +23,7 @@ const CHECKS: &[Check] = &[
     generation::logits,
     generation::positions,
     leaves_and_slices,
+    cast,
     accumulate,
     accumulation_in_gradients,
     optimizer::muon_momentum,
@@ -68,6 +69,28 @@ fn leaves_and_slices(isa: Isa) -> Result<(), GraphError> {
     assert_eq!(found[0], x[7..28]);
     assert_eq!(found[1], x[14..28].iter().map(|v| 2.0 * v).collect::<Vec<_>>());
     assert_eq!(found[2], vec![-1.25; 129]);
+    Ok(())
+}
+
+/// bf16 holds the upper half of an f32, rounded to nearest, ties to even, so that all 16 bits are seen from outside.
+fn cast(isa: Isa) -> Result<(), GraphError> {
+    let mut x = Random(20).values(203, 3.0);
+    x.extend([0.0, -0.0, 1.0, f32::MAX, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE]);
+    // Halfway between neighbours: down to an even one, up to an even one, and just above halfway.
+    x.extend([0x3f80_8000, 0x3f81_8000, 0x3f80_8001].map(f32::from_bits));
+    let mut g = Graph::new();
+    let v = g.variable("x", TensorType::f32(&[x.len()]));
+    let rounded = g.cast(v, DType::Bf16)?;
+    assert_eq!(g.cast(v, DType::Bf16)?, rounded);
+    assert_eq!(g.tensor_type(rounded), TensorType::bf16(&[x.len()]));
+    let back = g.cast(rounded, DType::F32)?;
+    g.output("back", back);
+    let found = run(isa, &g, &[("x", &x)], &[]).remove(0);
+    for (x, found) in x.iter().zip(found) {
+        let bits = u64::from(x.to_bits());
+        let wanted = (bits + 0x7fff + (bits >> 16 & 1)) & !0xffff;
+        assert_eq!(u64::from(found.to_bits()), wanted, "{x}");
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use kiln_graph::ops::{
     AdamWStep, CautiousDecayStep, HeadAxis, MuonMomentum, MuonNormalize, MuonOrthogonalize,
     Orthogonalization, SCHEDULE_LEN,
 };
-use kiln_graph::{Feed, Graph, GraphError, TensorType};
+use kiln_graph::{DType, Feed, Graph, GraphError, TensorType};
 
 use crate::common::{Random, assert_close, run};
 use crate::wide;
@@ -76,7 +76,7 @@ pub fn muon_orthogonalize(isa: Isa) -> Result<(), GraphError> {
             for (method, steps) in
                 [(Orthogonalization::PolarExpress, 5), (Orthogonalization::NewtonSchulz, 3)]
             {
-                let op = MuonOrthogonalize { method, steps, heads, axis };
+                let op = MuonOrthogonalize { method, steps, heads, axis, dtype: DType::F32 };
                 let x = Random(21).values(rows * cols, 1.0);
                 let mut g = Graph::new();
                 let xv = g.input("x", TensorType::f32(&[rows, cols]));

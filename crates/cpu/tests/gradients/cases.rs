@@ -154,6 +154,15 @@ fn products(d: &mut Draw) -> Vec<Case> {
             g.linear_relu_squared(a[0], a[1])
         }));
     }
+    // The gradient of the hidden layer goes through relu² as it is made.
+    for (n, m, k) in [(13, 19, 11), (5, 35, 7)] {
+        let mut arguments = d.products_off_zero(n, m, k).to_vec();
+        arguments.extend([d.f32(&[9, m], 1.0), d.f32(&[n, 9], 1.0)]);
+        cases.push(Case::new(format!("mlp {n}x{m}x{k}"), arguments, |g, a| {
+            let hidden = g.linear_relu_squared(a[0], a[1])?;
+            g.linear_residual(hidden, a[2], a[3])
+        }));
+    }
     let arguments = vec![d.f32(&[2, 3, 7], 1.0), d.f32(&[5, 7], 1.0)];
     cases.push(Case::new("linear of three axes", arguments, |g, a| g.linear(a[0], a[1])));
     cases

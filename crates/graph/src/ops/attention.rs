@@ -1,11 +1,11 @@
 //! Causal attention, optionally within a window (tiled as in FlashAttention, Dao et al. 2022).
 
-use super::{Inferred, Rule, all_f32, ensure, no_derivative};
+use super::{Inferred, Rule, ensure, no_derivative, one_float};
 use crate::{Backward, Graph, GraphError, Node, TensorType, ValueId};
 
 /// Attention of q `[B, T, H, D]` over k and v `[B, T, K, D]`: query i sees keys `0 <= i - j <= window`, scores are
-/// `q·k / sqrt(D)`, query head h reads key/value head `h / (H/K)`. Outputs the result `[B, T, H, D]` and the log of each
-/// softmax's denominator `[B, H, T]`.
+/// `q·k / sqrt(D)`, query head h reads key/value head `h / (H/K)`. All are f32 or all bf16. Outputs the result `[B, T, H, D]`, like
+/// q, and the log of each softmax's denominator `[B, H, T]`, f32.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
     /// How far back a query sees.
@@ -18,7 +18,7 @@ pub(super) fn heads(
     k: &TensorType,
     v: &TensorType,
 ) -> Result<([usize; 4], usize), String> {
-    all_f32(&[*q, *k, *v])?;
+    one_float(&[*q, *k, *v])?;
     let (Ok([b, t, h, d]), Ok([bk, _, kh, dk])) =
         (<[usize; 4]>::try_from(q.shape().dims()), <[usize; 4]>::try_from(k.shape().dims()))
     else {
@@ -49,7 +49,7 @@ impl Rule for Attention {
     }
     fn derive(&self, node: &Node, b: &mut Backward<'_>) -> Result<(), GraphError> {
         let (q, k, v) = (node.inputs[0], node.inputs[1], node.inputs[2]);
-        let dout = b.upstream(node.outputs[0])?;
+        let dout = b.upstream_like(node.outputs[0])?;
         let inputs = [q, k, v, node.outputs[0], node.outputs[1], dout];
         let grads = b.graph.push(AttentionGrad { window: self.window }, &inputs)?;
         b.add(q, grads[0])?;

@@ -4,7 +4,7 @@
 //! padded on the right: what padding writes is overwritten before anything reads it.
 
 use super::attention::heads;
-use super::{Inferred, Rule, all_f32, ensure, no_derivative};
+use super::{Inferred, Rule, all_f32, ensure, no_derivative, one_float};
 use crate::{Backward, DType, Graph, GraphError, Node, TensorType, ValueId};
 
 fn per_row(t: &TensorType, batch: usize) -> Result<(), String> {
@@ -20,7 +20,7 @@ macro_rules! inference_only {
 }
 
 /// The cache `[B, capacity, K, D]` with new entries `[B, T, K, D]` at `start[b]`; those beyond the capacity are dropped.
-/// Inputs: cache, entries, start.
+/// Inputs: cache, entries (both f32 or both bf16), start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CacheWrite;
 
@@ -29,7 +29,7 @@ impl Rule for CacheWrite {
         3
     }
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
-        all_f32(&inputs[..2])?;
+        one_float(&inputs[..2])?;
         let (cache, new) = (inputs[0].shape(), inputs[1].shape());
         let fits = cache.rank() == 4 && new.rank() == 4 && cache.dims()[0] == new.dims()[0];
         ensure(fits && cache.dims()[2..] == new.dims()[2..], || {
@@ -45,7 +45,7 @@ impl Rule for CacheWrite {
 }
 
 /// Attention of queries `[B, T, H, D]` at positions `start[b] + t` over caches `[B, capacity, K, D]` that already hold the
-/// entries of these positions. Inputs: q, key cache, value cache, start.
+/// entries of these positions. Inputs: q, key cache, value cache (all f32 or all bf16), start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionCached {
     /// How far back a query sees.

@@ -1,6 +1,6 @@
 //! Ops that work element by element, and the sums that are their derivatives.
 
-use super::{Inferred, Rule, all_f32, ensure, no_derivative, same_type};
+use super::{Inferred, Rule, all_f32, ensure, floats, no_derivative, same_type};
 use crate::{Backward, Graph, GraphError, Node, TensorType, ValueId};
 
 /// Both inputs f32 and of one shape; the result like them.
@@ -236,11 +236,15 @@ rule!(ReluSquared, 1, in_place &[(0, 0)], infer |_: &ReluSquared, i: &[TensorTyp
     b.add(node.inputs[0], dx)
 });
 
-/// `2·relu(x)·dy = 2·sqrt(y)·dy` from the output y = relu(x)² and dy, so that x need not be kept.
+/// `2·relu(x)·dy = 2·sqrt(y)·dy`, like y, from the output y = relu(x)² and dy (each f32 or bf16), so that x need not be
+/// kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReluSquaredGrad;
-rule!(ReluSquaredGrad, 2, in_place &[(0, 1), (0, 0)], infer |_: &ReluSquaredGrad, i: &[TensorType]| binary(i),
-    |_op, _node, _b| no_derivative("ReluSquaredGrad"));
+rule!(ReluSquaredGrad, 2, in_place &[(0, 1), (0, 0)], infer |_: &ReluSquaredGrad, i: &[TensorType]| {
+    floats(i)?;
+    ensure(i[0].shape() == i[1].shape(), || "y and dy must have one shape".into())?;
+    Ok(vec![i[0]])
+}, |_op, _node, _b| no_derivative("ReluSquaredGrad"));
 
 /// `silu(gate) · up`, silu(x) = x·sigmoid(x).
 #[derive(Clone, Debug, PartialEq)]

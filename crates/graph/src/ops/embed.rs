@@ -1,11 +1,14 @@
 //! Table look-up.
 
-use super::{Inferred, Rule, ensure, no_derivative};
+use super::{Inferred, Rule, ensure, float, no_derivative};
 use crate::{Backward, DType, Graph, GraphError, Node, TensorType, ValueId};
 
-/// Rows of a table `[V, C]` at ids (i32, any shape of up to three axes): `[..., C]`.
+/// Rows of an f32 table `[V, C]` at ids (i32, any shape of up to three axes): `[..., C]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Embed;
+pub struct Embed {
+    /// Element type of the result.
+    pub dtype: DType,
+}
 
 impl Rule for Embed {
     fn arity(&self) -> usize {
@@ -14,12 +17,13 @@ impl Rule for Embed {
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
         let (table, ids) = (inputs[0], inputs[1]);
         ensure(table.dtype() == DType::F32 && table.shape().rank() == 2, || {
-            "takes a table [V, C]".into()
+            "takes an f32 table [V, C]".into()
         })?;
+        float(self.dtype)?;
         ensure(ids.dtype() == DType::I32 && ids.shape().rank() < 4, || "takes i32 ids".into())?;
         let mut dims = ids.shape().dims().to_vec();
         dims.push(table.shape().last());
-        Ok(vec![TensorType::f32(&dims)])
+        Ok(vec![TensorType::f32(&dims).with_dtype(self.dtype)])
     }
     fn derive(&self, node: &Node, b: &mut Backward<'_>) -> Result<(), GraphError> {
         let table = node.inputs[0];
@@ -30,7 +34,7 @@ impl Rule for Embed {
     }
 }
 
-/// The table's gradient: rows of dy `[..., C]` added up by id; rows of ids that do not occur are 0.
+/// The table's gradient, f32: rows of dy `[..., C]` (f32 or bf16) added up by id; rows of ids that do not occur are 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmbedGrad {
     /// Rows of the table.
@@ -43,8 +47,8 @@ impl Rule for EmbedGrad {
     }
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
         let (dy, ids) = (inputs[0], inputs[1]);
-        ensure(dy.dtype() == DType::F32 && dy.shape().rows() == ids.len(), || {
-            "takes one row of dy per id".into()
+        ensure(dy.dtype().is_float() && dy.shape().rows() == ids.len(), || {
+            "takes one row of floats per id".into()
         })?;
         Ok(vec![TensorType::f32(&[self.rows, dy.shape().last()])])
     }
@@ -60,11 +64,24 @@ impl Rule for EmbedGrad {
 }
 
 impl Graph {
-    /// Rows of a table `[V, C]` at ids.
+    /// Rows of a table `[V, C]` at ids, as f32.
     ///
     /// # Errors
     /// When shapes do not fit.
     pub fn embed(&mut self, table: ValueId, ids: ValueId) -> Result<ValueId, GraphError> {
-        self.push1(Embed, &[table, ids])
+        self.embed_as(table, ids, DType::F32)
+    }
+
+    /// [`embed`](Self::embed) with elements of type `dtype`.
+    ///
+    /// # Errors
+    /// When shapes do not fit, or `dtype` is no float.
+    pub fn embed_as(
+        &mut self,
+        table: ValueId,
+        ids: ValueId,
+        dtype: DType,
+    ) -> Result<ValueId, GraphError> {
+        self.push1(Embed { dtype }, &[table, ids])
     }
 }

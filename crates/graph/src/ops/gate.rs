@@ -1,9 +1,10 @@
 //! Gated addition: value embeddings and smear.
 
-use super::{Inferred, Rule, all_f32, ensure, no_derivative, same_type};
-use crate::{Backward, Graph, GraphError, Node, TensorType, ValueId};
+use super::{Inferred, Rule, ensure, no_derivative, one_float, same_type};
+use crate::{Backward, DType, Graph, GraphError, Node, TensorType, ValueId};
 
-/// `x + scale·sigmoid(g)·y` with one gate per row: x, y `[..., D]`, g of as many elements as x has rows.
+/// `x + scale·sigmoid(g)·y` with one gate per row: x, y `[..., D]`, both f32 or both bf16, g f32 of as many elements as x
+/// has rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GatedAdd {
     /// Factor of every gate.
@@ -11,10 +12,11 @@ pub struct GatedAdd {
 }
 
 fn check(inputs: &[TensorType]) -> Result<(), String> {
-    all_f32(inputs)?;
+    one_float(&inputs[..2])?;
     same_type(&inputs[..2])?;
-    let rows = inputs[0].shape().rows();
-    ensure(inputs[2].len() == rows, || format!("{} gates for {rows} rows", inputs[2].len()))
+    let (gates, rows) = (inputs[2], inputs[0].shape().rows());
+    ensure(gates.dtype() == DType::F32, || format!("gates are f32, not {}", gates.dtype()))?;
+    ensure(gates.len() == rows, || format!("{} gates for {rows} rows", gates.len()))
 }
 
 impl Rule for GatedAdd {
@@ -28,7 +30,7 @@ impl Rule for GatedAdd {
     // dx = dout, dy = scale·σ(g)·dout, dg = scale·σ(g)(1-σ(g))·sum_d(y·dout)
     fn derive(&self, node: &Node, b: &mut Backward<'_>) -> Result<(), GraphError> {
         let (y, g) = (node.inputs[1], node.inputs[2]);
-        let dout = b.upstream(node.outputs[0])?;
+        let dout = b.upstream_like(node.outputs[0])?;
         let grads = b.graph.push(GatedAddGrad { scale: self.scale }, &[y, g, dout])?;
         b.add(node.inputs[0], dout)?;
         b.add(y, grads[0])?;
@@ -39,7 +41,7 @@ impl Rule for GatedAdd {
     }
 }
 
-/// Gradients of [`GatedAdd`] with respect to y and g, from y, g, dout.
+/// Gradients of [`GatedAdd`] with respect to y (like y) and g (f32), from y, g, dout (like y).
 #[derive(Clone, Debug, PartialEq)]
 pub struct GatedAddGrad {
     /// Factor of every gate.

@@ -1,6 +1,6 @@
 //! The output layer and its loss, fused so that the logits of all rows never exist at once.
 
-use super::{Inferred, Rule, ensure, no_derivative};
+use super::{Inferred, Rule, ensure, no_derivative, one_float};
 use crate::{Backward, DType, Graph, GraphError, Node, TensorType, ValueId};
 
 /// What the losses of the tokens become.
@@ -12,8 +12,9 @@ pub enum Reduction {
     PerToken,
 }
 
-/// Cross-entropy of `softcap·tanh(x wᵀ / softcap)` against targets: x `[..., C]`, w `[V padded, C]`, targets i32 of as many
-/// entries as x has rows, -1 where there is none. Rows of w from `vocab` on are not in the softmax.
+/// Cross-entropy of `softcap·tanh(x wᵀ / softcap)`, f32, against targets: x `[..., C]`, w `[V padded, C]`, both f32 or both
+/// bf16, targets i32 of as many entries as x has rows, -1 where there is none. Rows of w from `vocab` on are not in the
+/// softmax.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearCrossEntropy {
     /// Rows of w that are real.
@@ -27,9 +28,9 @@ pub struct LinearCrossEntropy {
 impl LinearCrossEntropy {
     fn loss_type(&self, inputs: &[TensorType]) -> Result<TensorType, String> {
         let (x, w, targets) = (inputs[0].shape(), inputs[1].shape(), inputs[2]);
-        let floats = inputs[0].dtype() == DType::F32 && inputs[1].dtype() == DType::F32;
-        ensure(floats && w.rank() == 2 && x.rank() > 0 && x.last() == w.last(), || {
-            "takes f32 x [..., C] and w [V, C]".into()
+        one_float(&inputs[..2])?;
+        ensure(w.rank() == 2 && x.rank() > 0 && x.last() == w.last(), || {
+            "takes x [..., C] and w [V, C]".into()
         })?;
         ensure(targets.dtype() == DType::I32 && targets.len() == x.rows(), || {
             "takes one i32 target per row of x".into()
@@ -71,7 +72,7 @@ impl Rule for LinearCrossEntropy {
     }
 }
 
-/// Loss, dx and dw of [`LinearCrossEntropy`] in one pass, from x, w, targets and the gradient of the loss (which must not
+/// Loss, dx and dw of [`LinearCrossEntropy`], all f32, in one pass, from x, w, targets and the gradient of the loss (which must not
 /// depend on the loss). It can add dw onto an accumulator.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearCrossEntropyGrad(pub LinearCrossEntropy);
@@ -83,7 +84,8 @@ impl Rule for LinearCrossEntropyGrad {
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
         let loss = self.0.loss_type(inputs)?;
         ensure(inputs[3] == loss, || format!("the gradient of the loss must be {loss}"))?;
-        Ok(vec![loss, inputs[0], inputs[1]])
+        let [dx, dw] = [inputs[0], inputs[1]].map(|t| t.with_dtype(DType::F32));
+        Ok(vec![loss, dx, dw])
     }
     fn derive(&self, _: &Node, _: &mut Backward<'_>) -> Result<(), GraphError> {
         no_derivative("LinearCrossEntropyGrad")
@@ -99,7 +101,8 @@ impl Rule for LinearCrossEntropyGrad {
     }
 }
 
-/// `softcap·tanh(x wᵀ / softcap)` of x `[N, C]` for the first `vocab` rows of w, as `[N, vocab]`: generation.
+/// `softcap·tanh(x wᵀ / softcap)` of x `[N, C]` for the first `vocab` rows of w (both f32 or both bf16), as f32
+/// `[N, vocab]`: generation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logits {
     /// Rows of w that are real.
@@ -113,7 +116,7 @@ impl Rule for Logits {
         2
     }
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
-        super::all_f32(inputs)?;
+        one_float(inputs)?;
         let (x, w) = (inputs[0].shape(), inputs[1].shape());
         ensure(
             w.rank() == 2 && x.rank() > 0 && x.last() == w.last() && self.vocab <= w.dims()[0],

@@ -6,6 +6,7 @@
 
 mod attention;
 mod cache;
+mod cast;
 mod causal_mean;
 mod elementwise;
 mod embed;
@@ -19,6 +20,7 @@ mod structure;
 
 pub use attention::{Attention, AttentionGrad};
 pub use cache::{AttentionCached, CacheWrite, SelectTime, ShiftTimeCached};
+pub use cast::Cast;
 pub use causal_mean::CausalMean;
 pub use elementwise::{
     Accumulate, Add, Blend, BlendGrad, DotAt, Mul, ReluSquared, ReluSquaredGrad, Scale,
@@ -106,7 +108,7 @@ macro_rules! ops {
 
 ops! {
     // Leaves and structure.
-    VariableValue, InputValue, Constant, ZeroPositions, Reshape, SliceLeading, SliceLast, PadLast, ShiftTime, Expand,
+    VariableValue, InputValue, Constant, ZeroPositions, Reshape, SliceLeading, SliceLast, PadLast, ShiftTime, Expand, Cast,
     // Elementwise and sums.
     Add, Sub, Mul, Scale, ScaleByScalar, DotAt, Sum, Accumulate, Blend, BlendGrad,
     Sigmoid, SigmoidGrad, Tanh, TanhGrad, ReluSquared, ReluSquaredGrad, SwiGlu, SwiGluGrad,
@@ -167,6 +169,35 @@ fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Result<(), String> {
 /// All inputs f32.
 fn all_f32(inputs: &[TensorType]) -> Result<(), String> {
     ensure(inputs.iter().all(|t| t.dtype() == DType::F32), || "all inputs must be f32".into())
+}
+
+/// A float type that an op may be told to yield.
+fn float(dtype: DType) -> Result<(), String> {
+    ensure(dtype.is_float(), || format!("yields f32 or bf16, not {dtype}"))
+}
+
+/// All inputs floats, of whatever type each.
+fn floats(inputs: &[TensorType]) -> Result<(), String> {
+    ensure(inputs.iter().all(|t| t.dtype().is_float()), || "all inputs must be floats".into())
+}
+
+/// All inputs floats of one element type, which is returned.
+fn one_float(inputs: &[TensorType]) -> Result<DType, String> {
+    floats(inputs)?;
+    let dtype = inputs[0].dtype();
+    ensure(inputs.iter().all(|t| t.dtype() == dtype), || {
+        let found: Vec<String> = inputs.iter().map(|t| t.dtype().to_string()).collect();
+        format!("the element types must be equal, not {}", found.join(" and "))
+    })?;
+    Ok(dtype)
+}
+
+/// Whether operands of one type may yield the other: f32 only f32, so that nothing is rounded that need not be.
+fn product_yields(operands: DType, dtype: DType) -> Result<(), String> {
+    float(dtype)?;
+    ensure(operands == DType::Bf16 || dtype == DType::F32, || {
+        format!("products of {operands} yield f32, not {dtype}")
+    })
 }
 
 /// All inputs of one type.

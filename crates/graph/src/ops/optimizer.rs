@@ -3,8 +3,8 @@
 //!
 //! What changes from step to step comes in one input, `schedule`, f32 `[`[`SCHEDULE_LEN`]`]`, indexed by [`Schedule`].
 
-use super::{Inferred, Rule, all_f32, ensure, no_derivative, same_type};
-use crate::{Backward, Graph, GraphError, Node, TensorType, ValueId};
+use super::{Inferred, Rule, all_f32, ensure, float, no_derivative, same_type};
+use crate::{Backward, DType, Graph, GraphError, Node, TensorType, ValueId};
 
 /// Entries of the `schedule` input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +137,8 @@ pub struct MuonOrthogonalize {
     pub heads: usize,
     /// Where heads lie.
     pub axis: HeadAxis,
+    /// Element type of what the products read; X stays f32 outside of them.
+    pub dtype: DType,
 }
 
 impl MuonOrthogonalize {
@@ -155,6 +157,7 @@ impl Rule for MuonOrthogonalize {
     }
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
         all_f32(inputs)?;
+        float(self.dtype)?;
         let shape = inputs[0].shape();
         ensure(shape.rank() == 2, || "takes a matrix".into())?;
         let along = if self.axis == HeadAxis::Rows { shape.dims()[0] } else { shape.dims()[1] };

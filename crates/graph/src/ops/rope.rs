@@ -1,7 +1,7 @@
 //! Rotary position embedding with half-split pairs (Su et al. 2021), alone and fused with the norm of queries and keys.
 
 use super::norm::{EPSILON, row_statistic};
-use super::{Inferred, Rule, all_f32, ensure, no_derivative, same_type};
+use super::{Inferred, Rule, ensure, no_derivative, one_float, same_type};
 use crate::{Backward, DType, Graph, GraphError, Node, Op, TensorType, ValueId};
 
 /// The rotations of `tokens` positions from `start[b]` on (i32 `[B]`): f32 `[B, T, D]`, D/2 cosines, then D/2 sines, of the
@@ -32,7 +32,7 @@ impl Rule for RopeTable {
     }
 }
 
-/// Rotates x `[B, T, H, D]`: `y1 = x1·cos + x2·sin`, `y2 = -x1·sin + x2·cos`. The second input is a [`RopeTable`].
+/// Rotates x `[B, T, H, D]`, f32 or bf16: `y1 = x1·cos + x2·sin`, `y2 = -x1·sin + x2·cos`. The second input is a [`RopeTable`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
     /// Rotate back: the transpose.
@@ -40,7 +40,7 @@ pub struct Rope {
 }
 
 fn check(x: &TensorType, table: &TensorType) -> Result<(), String> {
-    all_f32(&[*x, *table])?;
+    one_float(&[*x])?;
     let Ok([b, t, _, d]) = <[usize; 4]>::try_from(x.shape().dims()) else {
         return Err("takes [B, T, H, D]".into());
     };
@@ -59,7 +59,7 @@ impl Rule for Rope {
         Ok(vec![inputs[0]])
     }
     fn derive(&self, node: &Node, b: &mut Backward<'_>) -> Result<(), GraphError> {
-        let dy = b.upstream(node.outputs[0])?;
+        let dy = b.upstream_like(node.outputs[0])?;
         let inverse = Rope { inverse: !self.inverse };
         let dx = b.graph.push1(inverse, &[dy, node.inputs[1]])?;
         b.add(node.inputs[0], dx)
@@ -69,8 +69,8 @@ impl Rule for Rope {
     }
 }
 
-/// `y = scale·norm(rope(x))`, the norm over D: what queries and keys go through. Outputs y and the norm's statistic r per
-/// (b, t, head). Inputs as of [`Rope`].
+/// `y = scale·norm(rope(x))`, the norm over D: what queries and keys go through. Outputs y and the norm's statistic r
+/// (f32) per (b, t, head). Inputs as of [`Rope`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeNorm {
     /// Factor after the norm.
@@ -88,7 +88,7 @@ impl Rule for RopeNorm {
         Ok(vec![inputs[0], row_statistic(&inputs[0])])
     }
     fn derive(&self, node: &Node, b: &mut Backward<'_>) -> Result<(), GraphError> {
-        let dy = b.upstream(node.outputs[0])?;
+        let dy = b.upstream_like(node.outputs[0])?;
         let grad = RopeNormGrad { scale: self.scale };
         let dx = b.graph.push1(grad, &[node.outputs[0], node.outputs[1], dy, node.inputs[1]])?;
         b.add(node.inputs[0], dx)
@@ -98,7 +98,7 @@ impl Rule for RopeNorm {
     }
 }
 
-/// Gradient of [`RopeNorm`] from y, r, dy and the rotations: with `z = y/scale`,
+/// Gradient of [`RopeNorm`] from y, r, dy (like y) and the rotations: with `z = y/scale`,
 /// `dx = ropeᵀ(r·(scale·dy - z·mean(z·scale·dy)))`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeNormGrad {

@@ -1,7 +1,7 @@
 //! Leaves of a graph, and ops that move values without computing.
 
-use super::{Inferred, Rule, all_f32, ensure, no_derivative};
-use crate::{Backward, Graph, GraphError, Node, Shape, TensorType, ValueId};
+use super::{Inferred, Rule, all_f32, ensure, float, floats, no_derivative};
+use crate::{Backward, DType, Graph, GraphError, Node, Shape, TensorType, ValueId};
 
 /// The value of a variable at the beginning of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,13 +122,15 @@ impl Rule for SliceLeading {
     }
 }
 
-/// `y = x[..., start..start + len]`.
+/// `y = x[..., start..start + len]`, x being f32 or bf16.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SliceLast {
     /// First column.
     pub start: usize,
     /// Number of columns.
     pub len: usize,
+    /// Element type of y.
+    pub dtype: DType,
 }
 
 impl Rule for SliceLast {
@@ -136,23 +138,24 @@ impl Rule for SliceLast {
         1
     }
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
-        all_f32(inputs)?;
+        floats(inputs)?;
+        float(self.dtype)?;
         let shape = inputs[0].shape();
         ensure(self.start + self.len <= shape.last(), || {
             format!("there are no columns {}+{}", self.start, self.len)
         })?;
-        Ok(vec![TensorType::f32(shape.with_last(self.len).dims())])
+        Ok(vec![TensorType::new(self.dtype, shape.with_last(self.len))])
     }
     // dx = dy in its columns, 0 elsewhere
     fn derive(&self, node: &Node, b: &mut Backward<'_>) -> Result<(), GraphError> {
         let width = b.graph.tensor_type(node.inputs[0]).shape().last();
-        let dy = b.upstream(node.outputs[0])?;
+        let dy = b.upstream_as(node.outputs[0], DType::F32)?;
         let dx = b.graph.push1(PadLast { start: self.start, width }, &[dy])?;
         b.add(node.inputs[0], dx)
     }
 }
 
-/// The transpose of [`SliceLast`]: `y[..., start..start + len] (+)= x`, 0 elsewhere, `len` being the last extent of x.
+/// The transpose of [`SliceLast`], f32 alone: `y[..., start..start + len] (+)= x`, 0 elsewhere, `len` being the last extent of x.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PadLast {
     /// First column that is filled.
@@ -278,7 +281,7 @@ impl Graph {
         self.push1(SliceLeading { start, len }, &[x])
     }
 
-    /// Columns `start..start + len` of the last axis.
+    /// Columns `start..start + len` of the last axis, as f32.
     ///
     /// # Errors
     /// When there are no such columns.
@@ -288,7 +291,7 @@ impl Graph {
         start: usize,
         len: usize,
     ) -> Result<ValueId, GraphError> {
-        self.push1(SliceLast { start, len }, &[x])
+        self.push1(SliceLast { start, len, dtype: DType::F32 }, &[x])
     }
 
     /// x `[B, T, C]` moved one position later, 0 at t = 0.
