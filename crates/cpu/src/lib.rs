@@ -15,6 +15,7 @@ mod gate;
 pub mod gemm;
 pub mod isa;
 pub mod math;
+mod memory;
 mod movement;
 mod muon;
 mod norm;

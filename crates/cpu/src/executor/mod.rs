@@ -1,7 +1,6 @@
 //! The CPU executor: binds planned graphs to memory and runs them step by step. A run allocates nothing.
 
 mod dispatch;
-mod memory;
 mod operand;
 mod scratch;
 
@@ -13,7 +12,7 @@ use kiln_graph::{
 };
 
 use crate::Context;
-use memory::Memory;
+use crate::memory::Memory;
 use operand::{MAX_OPERANDS, Operand};
 
 /// Runs graphs on this machine's CPU.

@@ -2,6 +2,8 @@
 
 use kiln_graph::TensorType;
 
+use crate::simd::Element;
+
 /// Most inputs, and most outputs, that an op has.
 pub(super) const MAX_OPERANDS: usize = 8;
 
@@ -50,23 +52,37 @@ impl Operand {
     }
 
     /// # Safety
-    /// The memory must be alive and not be written to while the slice is.
-    pub(super) unsafe fn f32<'a>(&self) -> &'a [f32] {
+    /// The memory must be alive, hold values of T, and not be written to while the slice is.
+    pub(super) unsafe fn values<'a, T: Element>(&self) -> &'a [T] {
         // SAFETY: the caller's; the executor's memory is aligned for any element.
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len()) }
     }
 
     /// # Safety
-    /// As of [`f32`](Self::f32).
+    /// The memory must be alive, hold values of T, and not be used otherwise while the slice is.
+    pub(super) unsafe fn values_mut<'a, T: Element>(&self) -> &'a mut [T] {
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.data.cast(), self.len()) }
+    }
+
+    /// # Safety
+    /// As of [`values`](Self::values).
+    pub(super) unsafe fn f32<'a>(&self) -> &'a [f32] {
+        // SAFETY: the caller's.
+        unsafe { self.values() }
+    }
+
+    /// # Safety
+    /// As of [`values`](Self::values).
     pub(super) unsafe fn i32<'a>(&self) -> &'a [i32] {
         // SAFETY: the caller's.
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len()) }
     }
 
     /// # Safety
-    /// The memory must be alive and not be used otherwise while the slice is.
+    /// As of [`values_mut`](Self::values_mut).
     pub(super) unsafe fn f32_mut<'a>(&self) -> &'a mut [f32] {
         // SAFETY: the caller's.
-        unsafe { std::slice::from_raw_parts_mut(self.data.cast(), self.len()) }
+        unsafe { self.values_mut() }
     }
 }

@@ -1,9 +1,10 @@
 //! How much working memory each op's kernel needs.
 
+use half::bf16;
 use kiln_graph::ops::LinearCrossEntropy;
-use kiln_graph::{Op, TensorType};
+use kiln_graph::{DType, Op, TensorType};
 
-use super::dispatch::{attention_dims, cached_dims, cross_entropy_dims};
+use super::dispatch::{attention_dims, cached_dims, cross_entropy_dims, typed};
 use crate::gemm::gemm_scratch_len;
 use crate::{Context, attention, cross_entropy, muon, reduce};
 
@@ -27,13 +28,16 @@ pub(super) fn scratch_len(cx: &Context, op: &Op, inputs: &[TensorType]) -> usize
             gemm_scratch_len(cx, m, k, rows)
         }
         Op::Attention(op) => {
-            attention::forward_scratch_len(cx, &attention_dims(&inputs[0], &inputs[1], op.window))
+            let dims = attention_dims(&inputs[0], &inputs[1], op.window);
+            typed!(inputs[0].dtype(), as T => attention::forward_scratch_len::<T>(cx, &dims))
         }
         Op::AttentionGrad(op) => {
-            attention::backward_scratch_len(cx, &attention_dims(&inputs[0], &inputs[1], op.window))
+            let dims = attention_dims(&inputs[0], &inputs[1], op.window);
+            typed!(inputs[0].dtype(), as T => attention::backward_scratch_len::<T>(cx, &dims))
         }
         Op::AttentionCached(op) => {
-            attention::cached_scratch_len(cx, &cached_dims(&inputs[0], &inputs[1], op.window))
+            let dims = cached_dims(&inputs[0], &inputs[1], op.window);
+            typed!(inputs[0].dtype(), as T => attention::cached_scratch_len::<T>(cx, &dims))
         }
         Op::LinearCrossEntropy(op) => cross_entropy_scratch_len(cx, op, inputs, false),
         Op::LinearCrossEntropyGrad(op) => cross_entropy_scratch_len(cx, &op.0, inputs, true),
@@ -44,7 +48,7 @@ pub(super) fn scratch_len(cx: &Context, op: &Op, inputs: &[TensorType]) -> usize
         Op::DotAt(_) | Op::Sum(_) | Op::BlendGrad(_) => reduce::scratch_len(inputs[0].len()),
         Op::MuonOrthogonalize(op) => {
             let (rows, cols) = matrix(&inputs[0]);
-            muon::orthogonalize_scratch_len::<f32>(cx, op, rows, cols)
+            typed!(op.dtype, as T => muon::orthogonalize_scratch_len::<T>(cx, op, rows, cols))
         }
         Op::MuonNormalize(_) => {
             let (rows, cols) = matrix(&inputs[0]);
@@ -61,7 +65,9 @@ fn cross_entropy_scratch_len(
     gradient: bool,
 ) -> usize {
     let dims = cross_entropy_dims(op, &inputs[0], &inputs[1]);
-    let kernel = cross_entropy::scratch_len::<f32>(cx, dims, gradient);
+    let kernel = typed!(inputs[0].dtype(), as T => {
+        cross_entropy::scratch_len::<T>(cx, dims, gradient)
+    });
     // The losses of the tokens, when only their mean is asked for.
     kernel + dims.n
 }

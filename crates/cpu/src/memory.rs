@@ -38,6 +38,15 @@ impl Memory {
             .map_or(std::ptr::NonNull::<u64>::dangling().as_ptr().cast(), |m| m.as_mut_ptr())
     }
 
+    /// Address of the first byte, for reading.
+    pub(crate) fn as_const_ptr(&self) -> *const u8 {
+        self.map
+            .as_ref()
+            .map_or(std::ptr::NonNull::<u64>::dangling().as_ptr().cast_const().cast(), |m| {
+                m.as_ptr()
+            })
+    }
+
     /// The first `len` values from `offset` bytes on.
     ///
     /// # Panics

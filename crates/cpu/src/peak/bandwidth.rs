@@ -1,0 +1,39 @@
+//! How fast memory can be read.
+
+use std::hint::black_box;
+
+use super::fastest;
+use crate::gemm::Tile;
+use crate::memory::Memory;
+use crate::{Context, simd_fn};
+
+/// Values read to measure bandwidth: 256 MB, far more than caches hold.
+const STREAM_LEN: usize = 64 << 20;
+
+/// Bytes read from memory per second, all threads together, in GB/s (10⁹ bytes).
+pub fn read_bandwidth(cx: &Context) -> f64 {
+    let mut memory = Memory::new(STREAM_LEN * size_of::<f32>(), "a stream").expect("256 MB");
+    // Pages that were never written to are all one page.
+    memory.f32_mut(STREAM_LEN).fill(1.0);
+    let data = memory.f32(0, STREAM_LEN);
+    let parts = 4 * cx.pool.threads();
+    let part = STREAM_LEN / parts;
+    let seconds = fastest(3, || {
+        cx.pool.run(parts, &|number, _| {
+            black_box(sum(cx.isa, &data[number * part..][..part]));
+        });
+    });
+    (parts * part * size_of::<f32>()) as f64 / seconds / 1e9
+}
+
+simd_fn! { fn sum(data: &[f32]) -> f32 = sum_kernel }
+#[inline(always)]
+fn sum_kernel<S: Tile>(s: S, data: &[f32]) -> f32 {
+    let mut sums = [s.splat(0.0); 4];
+    for chunk in data.chunks_exact(4 * S::LANES) {
+        for (sum, part) in sums.iter_mut().zip(chunk.chunks_exact(S::LANES)) {
+            *sum = s.add(*sum, s.load(part));
+        }
+    }
+    s.reduce_add(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
+}
