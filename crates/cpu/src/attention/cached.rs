@@ -1,12 +1,12 @@
 //! Attention over a cache of keys and values, for prefill and decoding.
 
 use super::decode::{self, decode};
-use super::forward::{Block, block_scratch_len, forward_block};
+use super::element::Attend;
+use super::forward::Block;
 use super::order::head_and_rank;
 use super::pack::HeadRows;
 use super::scratch::{LINE, align, run_with_scratch};
 use super::strided::Strided;
-use super::tile::TILE;
 use super::{check_heads, check_len, check_scratch};
 use crate::Context;
 use crate::pool::SharedSlice;
@@ -47,11 +47,11 @@ impl CacheDims {
 }
 
 /// f32 values of scratch that [`cached`] needs.
-pub fn cached_scratch_len(cx: &Context, dims: &CacheDims) -> usize {
+pub fn cached_scratch_len<E: Attend>(cx: &Context, dims: &CacheDims) -> usize {
     if dims.t <= decode::MOST_QUERIES {
         LINE + decode::scratch_len(cx, dims)
     } else {
-        LINE + cx.pool.threads() * block_scratch_len(dims.d)
+        LINE + cx.pool.threads() * E::block_scratch_len(dims.d)
     }
 }
 
@@ -62,14 +62,14 @@ pub fn cached_scratch_len(cx: &Context, dims: &CacheDims) -> usize {
 /// # Panics
 /// When a slice is not as long as `dims` says, or `scratch` is shorter than [`cached_scratch_len`].
 #[allow(clippy::too_many_arguments)]
-pub fn cached(
+pub fn cached<E: Attend>(
     cx: &Context,
-    q: &[f32],
-    k_cache: &[f32],
-    v_cache: &[f32],
+    q: &[E],
+    k_cache: &[E],
+    v_cache: &[E],
     start: &[i32],
     dims: &CacheDims,
-    out: &mut [f32],
+    out: &mut [E],
     scratch: &mut [f32],
 ) {
     dims.check(start);
@@ -78,54 +78,69 @@ pub fn cached(
     check_len("k_cache", k_cache, dims.cache_len());
     check_len("v_cache", v_cache, dims.cache_len());
     check_len("out", out, b * t * h * d);
-    check_scratch(scratch, cached_scratch_len(cx, dims));
+    check_scratch(scratch, cached_scratch_len::<E>(cx, dims));
     if capacity == 0 {
-        return out.fill(0.0);
+        return out.fill(E::ZERO);
     }
     let scratch = align(scratch);
     if t <= decode::MOST_QUERIES {
         return decode(cx, q, k_cache, v_cache, start, dims, out, scratch);
     }
-    let blocks = t.div_ceil(TILE);
+    let blocks = t.div_ceil(E::QUERIES);
     let out = SharedSlice::new(out);
-    run_with_scratch(&cx.pool, b * h * blocks, scratch, block_scratch_len(d), &|task, scratch| {
-        // Late blocks see the most keys: they go first.
-        let (row_head, rank) = head_and_rank(task, b * h, blocks, cx.pool.threads());
-        let (row, head) = (row_head / h, row_head % h);
-        let (first, k_head) = ((blocks - 1 - rank) * TILE, head / (h / k_heads));
-        let rows = (t - first).min(TILE);
-        let keys = (row * capacity * k_heads + k_head) * d;
-        let queries = ((row * t + first) * h + head) * d;
-        let input = Block {
-            isa: cx.isa,
-            q: HeadRows::new(q, queries, h * d, rows, d),
-            k: HeadRows::new(k_cache, keys, k_heads * d, capacity, d),
-            v: HeadRows::new(v_cache, keys, k_heads * d, capacity, d),
-            first: dims.first(start, row) + first,
-            window,
-        };
-        // SAFETY: every task has its own head and block of queries.
-        let out = unsafe { Strided::new(&out, queries, h * d, (rows - 1) * h * d + d) };
-        forward_block(cx.isa, input, out, None, scratch);
-    });
+    run_with_scratch(
+        &cx.pool,
+        b * h * blocks,
+        scratch,
+        E::block_scratch_len(d),
+        &|task, scratch| {
+            // Late blocks see the most keys: they go first.
+            let (row_head, rank) = head_and_rank(task, b * h, blocks, cx.pool.threads());
+            let (row, head) = (row_head / h, row_head % h);
+            let (first, k_head) = ((blocks - 1 - rank) * E::QUERIES, head / (h / k_heads));
+            let rows = (t - first).min(E::QUERIES);
+            let keys = (row * capacity * k_heads + k_head) * d;
+            let queries = ((row * t + first) * h + head) * d;
+            let input = Block {
+                isa: cx.isa,
+                q: HeadRows::new(q, queries, h * d, rows, d),
+                k: HeadRows::new(k_cache, keys, k_heads * d, capacity, d),
+                v: HeadRows::new(v_cache, keys, k_heads * d, capacity, d),
+                first: dims.first(start, row) + first,
+                window,
+            };
+            // SAFETY: every task has its own head and block of queries.
+            let out = unsafe { Strided::new(&out, queries, h * d, (rows - 1) * h * d + d) };
+            E::forward_block(input, out, None, scratch);
+        },
+    );
 }
+
+/// Positions in a task that writes to a cache.
+const POSITIONS: usize = 64;
 
 /// Writes `new` `[b, t, k_heads, d]` into `cache` `[b, capacity, k_heads, d]`, row b from position `start[b]` on (a
 /// negative start counts as 0). What would lie beyond the capacity is left out.
 ///
 /// # Panics
 /// When a slice is not as long as `dims` says.
-pub fn cache_write(cx: &Context, cache: &mut [f32], new: &[f32], start: &[i32], dims: &CacheDims) {
+pub fn cache_write<E: Attend>(
+    cx: &Context,
+    cache: &mut [E],
+    new: &[E],
+    start: &[i32],
+    dims: &CacheDims,
+) {
     dims.check(start);
     let width = dims.k_heads * dims.d;
     check_len("cache", cache, dims.cache_len());
     check_len("new keys or values", new, dims.b * dims.t * width);
     let cache = SharedSlice::new(cache);
-    let blocks = dims.t.div_ceil(TILE);
+    let blocks = dims.t.div_ceil(POSITIONS);
     cx.pool.run(dims.b * blocks, &|task, _| {
-        let (row, block) = (task / blocks, task % blocks * TILE);
+        let (row, block) = (task / blocks, task % blocks * POSITIONS);
         let position = dims.first(start, row) + block;
-        let n = (dims.t - block).min(TILE).min(dims.capacity.saturating_sub(position));
+        let n = (dims.t - block).min(POSITIONS).min(dims.capacity.saturating_sub(position));
         if n > 0 {
             let from = &new[(row * dims.t + block) * width..][..n * width];
             // SAFETY: each task has its own positions of its own row.

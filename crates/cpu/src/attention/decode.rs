@@ -6,6 +6,7 @@
 
 use super::LOWEST;
 use super::cached::CacheDims;
+use super::element::Attend;
 use super::scratch::{LINE, align, padded, take};
 use crate::pool::SharedSlice;
 use crate::simd::Simd;
@@ -33,24 +34,29 @@ fn partial_len(d: usize) -> usize {
 pub(super) fn scratch_len(cx: &Context, dims: &CacheDims) -> usize {
     let queries = dims.t * dims.h;
     let partials = dims.b * dims.capacity.div_ceil(CHUNK) * queries * partial_len(dims.d);
-    partials + cx.pool.threads() * queries * CHUNK
+    partials + cx.pool.threads() * thread_len(queries, dims.d)
+}
+
+/// f32 values that a thread needs: scores of `queries` queries and heads, later one output.
+fn thread_len(queries: usize, d: usize) -> usize {
+    (queries * CHUNK).max(padded(d))
 }
 
 #[allow(clippy::too_many_arguments)]
-pub(super) fn decode(
+pub(super) fn decode<E: Attend>(
     cx: &Context,
-    q: &[f32],
-    k_cache: &[f32],
-    v_cache: &[f32],
+    q: &[E],
+    k_cache: &[E],
+    v_cache: &[E],
     start: &[i32],
     dims: &CacheDims,
-    out: &mut [f32],
+    out: &mut [E],
     scratch: &mut [f32],
 ) {
     let CacheDims { b, t, capacity, h, k_heads, d, .. } = *dims;
     let queries = t * h;
     let chunks = capacity.div_ceil(CHUNK);
-    let per_chunk = queries * partial_len(d);
+    let (per_chunk, per_thread) = (queries * partial_len(d), thread_len(queries, d));
     let mut scratch = align(scratch);
     let partials = take(&mut scratch, b * chunks * per_chunk);
     let shared = SharedSlice::new(partials);
@@ -68,16 +74,15 @@ pub(super) fn decode(
         };
         // SAFETY: each task has its own partial results, each thread its own scores.
         let (partial, scores) = unsafe {
-            let per_thread = queries * CHUNK;
             (
                 shared.range(task * per_chunk, per_chunk),
-                scores.range(thread * per_thread, per_thread),
+                scores.range(thread * per_thread, queries * CHUNK),
             )
         };
         chunk_partial(cx.isa, chunk, scores, partial);
     });
     let (partials, out) = (&*partials, SharedSlice::new(out));
-    cx.pool.run(b * t, &|task, _| {
+    cx.pool.run(b * t, &|task, thread| {
         let (row, query) = (task / t, task % t);
         let position = dims.first(start, row) + query;
         let seen = visible(position, dims, 0, capacity);
@@ -86,7 +91,9 @@ pub(super) fn decode(
             // SAFETY: each task has its own position.
             let out = unsafe { out.range((task * h + head) * d, d) };
             let first = row * chunks * per_chunk + (query * h + head) * partial_len(d);
-            combine(cx.isa, &partials[first..], per_chunk, chunks_seen.clone(), out);
+            // SAFETY: the first pass is over; each thread has its own scratch.
+            let sum = unsafe { scores.range(thread * per_thread, padded(d)) };
+            combine(cx.isa, &partials[first..], per_chunk, chunks_seen.clone(), sum, out);
         }
     });
 }
@@ -99,10 +106,10 @@ fn visible(position: usize, dims: &CacheDims, first: usize, end: usize) -> std::
 }
 
 /// One row's queries `[t, h, d]` and cache `[capacity, k_heads, d]`, and the chunk of it that is at hand.
-struct Chunk<'a> {
-    q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
+struct Chunk<'a, E> {
+    q: &'a [E],
+    k: &'a [E],
+    v: &'a [E],
     first_query: usize,
     first_key: usize,
     dims: CacheDims,
@@ -110,10 +117,15 @@ struct Chunk<'a> {
 
 simd_fn! {
     /// Sets `partial` `[t, h, partial_len]`; `scores` is `[t, h, CHUNK]`.
-    fn chunk_partial(x: Chunk<'_>, scores: &mut [f32], partial: &mut [f32]) = chunk_kernel
+    fn chunk_partial [E: Attend] (x: Chunk<'_, E>, scores: &mut [f32], partial: &mut [f32]) = chunk_kernel
 }
 #[inline(always)]
-fn chunk_kernel<S: Simd>(s: S, x: Chunk<'_>, scores: &mut [f32], partial: &mut [f32]) {
+fn chunk_kernel<S: Simd, E: Attend>(
+    s: S,
+    x: Chunk<'_, E>,
+    scores: &mut [f32],
+    partial: &mut [f32],
+) {
     let CacheDims { t, h, k_heads, d, capacity, .. } = x.dims;
     let end = (x.first_key + CHUNK).min(capacity);
     // What any of the queries sees.
@@ -126,8 +138,8 @@ fn chunk_kernel<S: Simd>(s: S, x: Chunk<'_>, scores: &mut [f32], partial: &mut [
     let from = from - (from - x.first_key) % KEYS;
     let group = h / k_heads;
     let scale = 1.0 / (d as f32).sqrt();
-    let rows = |data, key: usize, k_head: usize| -> [&[f32]; KEYS] {
-        let data: &[f32] = data;
+    let rows = |data, key: usize, k_head: usize| -> [&[E]; KEYS] {
+        let data: &[E] = data;
         std::array::from_fn(|m| &data[((key + m).min(end - 1) * k_heads + k_head) * d..][..d])
     };
     for key in (from..to).step_by(KEYS) {
@@ -173,28 +185,35 @@ fn chunk_kernel<S: Simd>(s: S, x: Chunk<'_>, scores: &mut [f32], partial: &mut [
 
 /// Starts bringing the rows nearer that come `ahead` values after these; beyond the cache's end that does nothing.
 #[inline(always)]
-fn prefetch<S: Simd>(s: S, rows: [&[f32]; KEYS], ahead: usize) {
+fn prefetch<S: Simd, E: Attend>(s: S, rows: [&[E]; KEYS], ahead: usize) {
     for row in rows {
-        for c in (0..row.len()).step_by(LINE) {
-            s.prefetch(row.as_ptr().wrapping_add(ahead + c));
+        for c in (0..row.len()).step_by(LINE * E::PER_LANE) {
+            s.prefetch(row.as_ptr().wrapping_add(ahead + c).cast());
         }
     }
 }
 
 #[inline(always)]
-fn dots<S: Simd>(s: S, q: &[f32], k: [&[f32]; KEYS]) -> [f32; KEYS] {
+fn dots<S: Simd, E: Attend>(s: S, q: &[E], k: [&[E]; KEYS]) -> [f32; KEYS] {
+    let per_vector = S::LANES * E::PER_LANE;
+    let whole = q.len() / per_vector * per_vector;
+    let rest = q.len() - whole;
+    assert!(k.iter().all(|k| k.len() == q.len()));
     let mut acc = [s.splat(0.0); KEYS];
-    let whole = q.len() / S::LANES * S::LANES;
-    for c in (0..whole).step_by(S::LANES) {
-        let q = s.load(&q[c..]);
-        for m in 0..KEYS {
-            acc[m] = s.mul_add(q, s.load(&k[m][c..]), acc[m]);
+    // SAFETY: before `whole` there are whole vectors, after it `rest` values, in q as in each k.
+    unsafe {
+        for c in (0..whole).step_by(per_vector) {
+            let q = E::load_lanes(s, q.as_ptr().add(c));
+            for m in 0..KEYS {
+                acc[m] = E::multiply_add(s, q, E::load_lanes(s, k[m].as_ptr().add(c)), acc[m]);
+            }
         }
-    }
-    if whole < q.len() {
-        let q = s.load_partial(&q[whole..]);
-        for m in 0..KEYS {
-            acc[m] = s.mul_add(q, s.load_partial(&k[m][whole..]), acc[m]);
+        if rest > 0 {
+            let q = E::load_lanes_partial(s, q.as_ptr().add(whole), rest);
+            for m in 0..KEYS {
+                let k = E::load_lanes_partial(s, k[m].as_ptr().add(whole), rest);
+                acc[m] = E::multiply_add(s, q, k, acc[m]);
+            }
         }
     }
     let mut dots = [0.0; KEYS];
@@ -206,7 +225,7 @@ fn dots<S: Simd>(s: S, q: &[f32], k: [&[f32]; KEYS]) -> [f32; KEYS] {
 
 /// `out += Σ_m p[m]·v[m]`
 #[inline(always)]
-fn add_weighted<S: Simd>(s: S, p: &[f32], v: [&[f32]; KEYS], out: &mut [f32]) {
+fn add_weighted<S: Simd, E: Attend>(s: S, p: &[f32], v: [&[E]; KEYS], out: &mut [f32]) {
     let d = v[0].len();
     for c in (0..d).step_by(S::LANES) {
         let mut sum = s.load(&out[c..]);
@@ -219,8 +238,15 @@ fn add_weighted<S: Simd>(s: S, p: &[f32], v: [&[f32]; KEYS], out: &mut [f32]) {
 
 /// The first values of `x`, a whole vector of them if there are as many.
 #[inline(always)]
-fn load<S: Simd>(s: S, x: &[f32]) -> S::V {
-    if x.len() >= S::LANES { s.load(x) } else { s.load_partial(x) }
+fn load<S: Simd, E: Attend>(s: S, x: &[E]) -> S::V {
+    // SAFETY: the slice holds as many values.
+    unsafe {
+        if x.len() >= S::LANES {
+            E::load(s, x.as_ptr())
+        } else {
+            E::load_partial(s, x.as_ptr(), x.len())
+        }
+    }
 }
 
 /// Turns scores into `e^(score - max)`, 0 where they are [`LOWEST`]; returns the maximum and the sum.
@@ -243,16 +269,19 @@ fn softmax<S: Simd>(s: S, p: &mut [f32]) -> (f32, f32) {
 }
 
 simd_fn! {
-    /// Sets `out` from the partial results, one every `stride` values.
-    fn combine(partials: &[f32], stride: usize, chunks: std::ops::Range<usize>, out: &mut [f32]) = combine_kernel
+    /// Sets `out` from the partial results, one every `stride` values; `sum` is `[d_padded]` values of scratch.
+    fn combine [E: Attend] (
+        partials: &[f32], stride: usize, chunks: std::ops::Range<usize>, sum: &mut [f32], out: &mut [E],
+    ) = combine_kernel
 }
 #[inline(always)]
-fn combine_kernel<S: Simd>(
+fn combine_kernel<S: Simd, E: Attend>(
     s: S,
     partials: &[f32],
     stride: usize,
     chunks: std::ops::Range<usize>,
-    out: &mut [f32],
+    sum: &mut [f32],
+    out: &mut [E],
 ) {
     let d_padded = padded(out.len());
     let statistics = |chunk: usize| {
@@ -263,13 +292,21 @@ fn combine_kernel<S: Simd>(
     let weight = |chunk: usize| (statistics(chunk).0 - max).exp();
     let total: f32 = chunks.clone().map(|chunk| weight(chunk) * statistics(chunk).1).sum();
     let inverse = if total > 0.0 { 1.0 / total } else { 0.0 };
-    out.fill(0.0);
+    sum.fill(0.0);
     for chunk in chunks {
         let weight = s.splat(weight(chunk) * inverse);
         let partial = &partials[chunk * stride..][..d_padded];
-        for c in (0..out.len()).step_by(S::LANES) {
-            let sum = s.mul_add(weight, s.load(&partial[c..]), s.load_partial(&out[c..]));
-            s.store_partial(&mut out[c..], sum);
+        for c in (0..d_padded).step_by(S::LANES) {
+            let sum = &mut sum[c..];
+            s.store(sum, s.mul_add(weight, s.load(&partial[c..]), s.load(sum)));
+        }
+    }
+    for c in (0..out.len()).step_by(S::LANES) {
+        let (x, left) = (s.load(&sum[c..]), out.len() - c);
+        // SAFETY: `left` values are left.
+        unsafe {
+            let to = out.as_mut_ptr().add(c);
+            if left >= S::LANES { E::store(s, to, x) } else { E::store_partial(s, to, x, left) }
         }
     }
 }

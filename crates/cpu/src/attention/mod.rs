@@ -1,4 +1,4 @@
-//! Causal attention with grouped key/value heads and an optional window, in f32.
+//! Causal attention with grouped key/value heads and an optional window, in f32 or bf16.
 //!
 //! Query `i` of head `h` sees keys `j` of key/value head `h / (H/K)` with `0 <= i - j <= W`:
 //!
@@ -16,12 +16,18 @@
 #![allow(clippy::needless_range_loop)]
 
 mod backward;
+mod backward_bf16;
+mod backward_f32;
 mod cached;
 mod decode;
+mod element;
 mod exp2;
 mod forward;
+mod forward_bf16;
+mod forward_f32;
 mod order;
 mod pack;
+mod rough;
 mod scratch;
 mod strided;
 #[cfg(test)]
@@ -31,6 +37,7 @@ mod transpose;
 
 pub use backward::{backward, backward_scratch_len};
 pub use cached::{CacheDims, cache_write, cached, cached_scratch_len};
+pub use element::Attend;
 pub use forward::{forward, forward_scratch_len};
 
 /// Sizes of one attention over whole sequences. `q`, `out` and their gradients are `[b, t, h, d]`; `k`, `v` and theirs
@@ -79,7 +86,7 @@ fn check_heads(h: usize, k_heads: usize, d: usize) {
     );
 }
 
-fn check_len(name: &str, slice: &[f32], want: usize) {
+fn check_len<E>(name: &str, slice: &[E], want: usize) {
     assert!(slice.len() == want, "attention: {name} has {} values, not {want}", slice.len());
 }
 

@@ -2,6 +2,7 @@
 
 use crate::ThreadPool;
 use crate::pool::SharedSlice;
+use half::bf16;
 
 /// f32 values in a cache line. A vector that straddles two lines takes two accesses.
 pub(super) const LINE: usize = 16;
@@ -27,6 +28,13 @@ pub(super) fn take<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
     let (head, tail) = std::mem::take(rest).split_at_mut(lines(len));
     *rest = tail;
     &mut head[..len]
+}
+
+/// The same for `len` values of bf16.
+pub(super) fn take_bf16<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [bf16] {
+    let values = take(rest, len.div_ceil(2));
+    // SAFETY: the same bytes, two values for each one; every bit pattern is a value of either type.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), len) }
 }
 
 /// Runs `task(number, part)` for every number below `tasks`, where `part` is one of `per_thread` values of `scratch`

@@ -1,23 +1,29 @@
 //! The products on tiles: register-blocked micro-kernels.
 //!
-//! A tile is `TILE` queries by `TILE` keys. Where the mask cuts it, row `m` of a tile has visible columns in a [`Band`]
-//! around `m`; products leave out what lies outside.
+//! A tile is some queries by some keys. Where the mask cuts it, row `m` of a tile has visible columns in a [`Band`] around
+//! `m`; products leave out what lies outside.
+//!
+//! Operands consist of 32-bit lanes: values of f32, or pairs of bf16 that are neighbours along the inner dimension.
 
+use crate::gemm::Operand;
 use crate::simd::Simd;
 use crate::simd_fn;
 
-/// Queries, and keys, in a tile: at head size 64 one operand takes 16 KiB.
+/// Queries, and keys, in a tile of f32: at head size 64 one operand takes 16 KiB.
 pub(super) const TILE: usize = 64;
+
+/// The most columns that any tile has.
+const MOST_COLUMNS: usize = 128;
 
 /// Rows that share one range of visible columns. A vector holds a multiple of it, so whatever one product of a tile
 /// writes covers what the next one reads.
 pub(super) const STRIP: usize = 8;
 
 /// Column numbers inside a tile, for masks.
-static COLUMNS: [f32; TILE] = {
-    let mut numbers = [0.0; TILE];
+static COLUMNS: [f32; MOST_COLUMNS] = {
+    let mut numbers = [0.0; MOST_COLUMNS];
     let mut i = 0;
-    while i < TILE {
+    while i < MOST_COLUMNS {
         numbers[i] = i as f32;
         i += 1;
     }
@@ -47,6 +53,13 @@ impl Band {
         self.lo <= 1 - rows as isize && self.hi >= cols as isize - 1
     }
 
+    /// True when every one of the rows from `row` on sees every one of the columns from `col` on.
+    #[inline(always)]
+    pub(super) fn covers(self, (row, rows): (usize, usize), (col, cols): (usize, usize)) -> bool {
+        let (first, last) = (row as isize, (row + rows) as isize - 1);
+        last + self.lo <= col as isize && first + self.hi >= (col + cols) as isize - 1
+    }
+
     /// The columns below `cols` that some row of the strip at `row` sees.
     #[inline(always)]
     pub(super) fn columns(self, row: usize, cols: usize) -> std::ops::Range<usize> {
@@ -65,30 +78,30 @@ impl Band {
     }
 }
 
-/// `acc + a·b` over `depth`: `a[m]` points at row m, whose values are `a_step` apart; row k of `b` is at `k·b_row`.
+/// `acc + a·b` over `depth` lanes: `a[m]` points at row m, whose lanes are `a_step` apart; row k of `b` is at `k·b_row`.
+/// All but the pointers count in lanes.
 ///
 /// # Safety
-/// The rows must be readable over `depth` values, `b` over `depth` rows of `NV` vectors.
+/// The rows must be readable over `depth` lanes, `b` over `depth` rows of `NV` vectors.
 #[inline(always)]
-pub(super) unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
+pub(super) unsafe fn product<S: Simd, E: Operand, const MR: usize, const NV: usize>(
     s: S,
     depth: usize,
-    a: [*const f32; MR],
+    a: [*const E; MR],
     a_step: usize,
-    (b, b_row): (*const f32, usize),
+    (b, b_row): (*const E, usize),
     mut acc: [[S::V; NV]; MR],
 ) -> [[S::V; NV]; MR] {
     for k in 0..depth {
-        let mut row = [s.splat(0.0); NV];
-        for (n, v) in row.iter_mut().enumerate() {
-            // SAFETY: k < depth, n < NV.
-            *v = unsafe { s.load_ptr(b.add(k * b_row + n * S::LANES)) };
-        }
+        // SAFETY: k < depth, n < NV.
+        let row: [E::Lanes<S>; NV] = std::array::from_fn(|n| unsafe {
+            E::load_lanes(s, b.add((k * b_row + n * S::LANES) * E::PER_LANE))
+        });
         for m in 0..MR {
             // SAFETY: k < depth.
-            let x = s.splat(unsafe { *a[m].add(k * a_step) });
+            let x = unsafe { E::splat_lane(s, a[m].add(k * a_step * E::PER_LANE)) };
             for n in 0..NV {
-                acc[m][n] = s.mul_add(x, row[n], acc[m][n]);
+                acc[m][n] = E::multiply_add(s, x, row[n], acc[m][n]);
             }
         }
     }
@@ -106,18 +119,19 @@ pub(super) enum Old<'a> {
     Scale(&'a [f32]),
 }
 
-/// `c = old c + a·b`, with `a` known to be 0 outside a band. `a[m][k]` is at `m·a_row + k·a_step`.
-pub(super) struct Product<'a> {
-    pub a: &'a [f32],
+/// `c = old c + a·b`, with `a` known to be 0 outside a band. Lane k of row m of `a` is at `m·a_row + k·a_step`, in lanes.
+pub(super) struct Product<'a, E> {
+    pub a: &'a [E],
     pub a_row: usize,
     pub a_step: usize,
-    /// `[depth, cols]`, rows `b_row` apart.
-    pub b: &'a [f32],
+    /// `[depth, cols]`, rows `b_row` apart, in lanes.
+    pub b: &'a [E],
     pub b_row: usize,
     /// `[rows, cols]`; `rows` is a multiple of [`STRIP`], `cols` of 16.
     pub c: &'a mut [f32],
     pub rows: usize,
     pub cols: usize,
+    /// In values, which fill the last lane or not; what it holds besides must not matter.
     pub depth: usize,
     pub band: Band,
     pub old: Old<'a>,
@@ -125,16 +139,18 @@ pub(super) struct Product<'a> {
 
 simd_fn! {
     /// Computes a [`Product`].
-    pub(super) fn multiply(p: Product<'_>) = multiply_kernel
+    pub(super) fn multiply [E: Operand] (p: Product<'_, E>) = multiply_kernel
 }
 #[inline(always)]
-fn multiply_kernel<S: Simd>(s: S, mut p: Product<'_>) {
+fn multiply_kernel<S: Simd, E: Operand>(s: S, mut p: Product<'_, E>) {
     assert!(p.rows.is_multiple_of(STRIP) && p.cols.is_multiple_of(S::LANES));
     if p.rows == 0 || p.depth == 0 {
         return;
     }
-    assert!(p.b.len() >= (p.depth - 1) * p.b_row + p.cols && p.c.len() >= p.rows * p.cols);
-    assert!(p.a.len() > (p.rows - 1) * p.a_row + (p.depth - 1) * p.a_step);
+    let last = p.depth.div_ceil(E::PER_LANE) - 1;
+    assert!(p.b.len() >= (last * p.b_row + p.cols) * E::PER_LANE);
+    assert!(p.a.len() >= ((p.rows - 1) * p.a_row + last * p.a_step + 1) * E::PER_LANE);
+    assert!(p.c.len() >= p.rows * p.cols);
     if let Old::Scale(factors) = p.old {
         assert!(factors.len() >= p.rows);
     }
@@ -146,11 +162,11 @@ fn multiply_kernel<S: Simd>(s: S, mut p: Product<'_>) {
         // SAFETY: the lengths were checked above; columns col.. hold at least `vectors` vectors.
         unsafe {
             match vectors {
-                4 => multiply_columns::<S, 4, 4>(s, &mut p, col),
-                3 => multiply_columns::<S, 4, 3>(s, &mut p, col),
-                2 if S::LANES == 16 => multiply_columns::<S, 8, 2>(s, &mut p, col),
-                2 => multiply_columns::<S, 4, 2>(s, &mut p, col),
-                _ => multiply_columns::<S, 8, 1>(s, &mut p, col),
+                4 => multiply_columns::<S, E, 4, 4>(s, &mut p, col),
+                3 => multiply_columns::<S, E, 4, 3>(s, &mut p, col),
+                2 if S::LANES == 16 => multiply_columns::<S, E, 8, 2>(s, &mut p, col),
+                2 => multiply_columns::<S, E, 4, 2>(s, &mut p, col),
+                _ => multiply_columns::<S, E, 8, 1>(s, &mut p, col),
             }
         }
         col += vectors * S::LANES;
@@ -160,13 +176,16 @@ fn multiply_kernel<S: Simd>(s: S, mut p: Product<'_>) {
 /// # Safety
 /// The operands must be as long as [`Product`] says, and have `NV` vectors from column `col` on.
 #[inline(always)]
-unsafe fn multiply_columns<S: Simd, const MR: usize, const NV: usize>(
+unsafe fn multiply_columns<S: Simd, E: Operand, const MR: usize, const NV: usize>(
     s: S,
-    p: &mut Product<'_>,
+    p: &mut Product<'_, E>,
     col: usize,
 ) {
     for row in (0..p.rows).step_by(MR) {
         let ks = p.band.columns(row / STRIP * STRIP, p.depth);
+        // Lanes of which some value counts.
+        let ks =
+            if ks.is_empty() { 0..0 } else { ks.start / E::PER_LANE..ks.end.div_ceil(E::PER_LANE) };
         let mut acc = [[s.splat(0.0); NV]; MR];
         // SAFETY: rows, columns and depth stay within the lengths that the caller vouches for.
         unsafe {
@@ -183,9 +202,10 @@ unsafe fn multiply_columns<S: Simd, const MR: usize, const NV: usize>(
                     };
                 }
             }
-            let a = p.a.as_ptr().add(row * p.a_row + ks.start * p.a_step);
-            let a: [*const f32; MR] = std::array::from_fn(|m| a.wrapping_add(m * p.a_row));
-            let b = p.b.as_ptr().add(ks.start * p.b_row + col);
+            let a = p.a.as_ptr().add((row * p.a_row + ks.start * p.a_step) * E::PER_LANE);
+            let a: [*const E; MR] =
+                std::array::from_fn(|m| a.wrapping_add(m * p.a_row * E::PER_LANE));
+            let b = p.b.as_ptr().add((ks.start * p.b_row + col) * E::PER_LANE);
             let acc = product(s, ks.len(), a, p.a_step, (b, p.b_row), acc);
             for m in 0..MR {
                 for n in 0..NV {

@@ -26,15 +26,18 @@ pub(super) fn scratch_len(cx: &Context, op: &Op, inputs: &[TensorType]) -> usize
             let ((rows, m), (_, k)) = (matrix(&inputs[0]), matrix(&inputs[1]));
             gemm_scratch_len(cx, m, k, rows)
         }
-        Op::Attention(op) => {
-            attention::forward_scratch_len(cx, &attention_dims(&inputs[0], &inputs[1], op.window))
-        }
-        Op::AttentionGrad(op) => {
-            attention::backward_scratch_len(cx, &attention_dims(&inputs[0], &inputs[1], op.window))
-        }
-        Op::AttentionCached(op) => {
-            attention::cached_scratch_len(cx, &cached_dims(&inputs[0], &inputs[1], op.window))
-        }
+        Op::Attention(op) => attention::forward_scratch_len::<f32>(
+            cx,
+            &attention_dims(&inputs[0], &inputs[1], op.window),
+        ),
+        Op::AttentionGrad(op) => attention::backward_scratch_len::<f32>(
+            cx,
+            &attention_dims(&inputs[0], &inputs[1], op.window),
+        ),
+        Op::AttentionCached(op) => attention::cached_scratch_len::<f32>(
+            cx,
+            &cached_dims(&inputs[0], &inputs[1], op.window),
+        ),
         Op::LinearCrossEntropy(op) => cross_entropy_scratch_len(cx, op, inputs, false),
         Op::LinearCrossEntropyGrad(op) => cross_entropy_scratch_len(cx, &op.0, inputs, true),
         Op::Logits(op) => {
