@@ -235,7 +235,6 @@ impl Tile<'_> {
         k_cols: (&[bf16], &[bf16]),
         band: Band,
     ) {
-        let most = if S::LANES == 16 { 4 } else { 2 };
         let keys = self.keys.next_multiple_of(16);
         let needed = lanes(rows.0.d) * KEYS * bf16::PER_LANE;
         assert!(k_cols.0.len() >= needed && k_cols.1.len() >= needed);
@@ -246,23 +245,25 @@ impl Tile<'_> {
             let (mut col, end) =
                 (seen.start / S::LANES * S::LANES, seen.end.next_multiple_of(S::LANES));
             while col < end && !seen.is_empty() {
-                let vectors = ((end - col) / S::LANES).min(most);
-                let at = (query, col);
-                // SAFETY: the lengths were checked above; columns col.. hold `vectors` vectors.
-                unsafe {
-                    match vectors {
-                        4 => self.blocks::<S, 4, 4>(s, scale, at, rows, k_cols, band),
-                        3 => self.blocks::<S, 4, 3>(s, scale, at, rows, k_cols, band),
-                        2 => self.blocks::<S, 4, 2>(s, scale, at, rows, k_cols, band),
-                        _ => self.blocks::<S, 8, 1>(s, scale, at, rows, k_cols, band),
+                let (at, left) = ((query, col), (end - col) / S::LANES);
+                // SAFETY: the lengths were checked above; columns col.. hold as many vectors.
+                let done = unsafe {
+                    if left == 1 {
+                        self.blocks::<S, 8, 1>(s, scale, at, rows, k_cols, band)
+                    } else if S::LANES == 8 || left == 2 {
+                        self.blocks::<S, 4, 2>(s, scale, at, rows, k_cols, band)
+                    } else if left == 3 {
+                        self.blocks::<S, 4, 3>(s, scale, at, rows, k_cols, band)
+                    } else {
+                        self.blocks::<S, 4, 4>(s, scale, at, rows, k_cols, band)
                     }
-                }
-                col += vectors * S::LANES;
+                };
+                col += done * S::LANES;
             }
         }
     }
 
-    /// The blocks of a strip of queries.
+    /// The blocks of a strip of queries; returns their width in vectors.
     ///
     /// # Safety
     /// As [`block`](Self::block).
@@ -275,11 +276,12 @@ impl Tile<'_> {
         rows: (HeadRows<'_, bf16>, HeadRows<'_, bf16>),
         k_cols: (&[bf16], &[bf16]),
         band: Band,
-    ) {
+    ) -> usize {
         for query in (query..query + STRIP).step_by(MR) {
             // SAFETY: the caller's.
             unsafe { self.block::<S, MR, NV>(s, scale, (query, col), rows, k_cols, band) };
         }
+        NV
     }
 
     /// # Safety

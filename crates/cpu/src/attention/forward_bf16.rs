@@ -189,12 +189,16 @@ impl Panel<'_> {
     ) {
         let of_queries = Band::of_queries(self.first as isize - key as isize, self.window as isize);
         let scores = Scores { k, band: of_queries.transposed() };
+        assert!(p.len() >= k.rows.next_multiple_of(STRIP) * PANEL);
         let mut before = [0.0; PANEL];
         before.copy_from_slice(self.total);
-        self.exponentials(s, scores, p);
-        if self.largest_total(s) > LIMIT {
+        for rebased in [false, true] {
+            // SAFETY: `p` has a row for every pair of keys.
+            unsafe { self.visit::<S, false>(s, scores, p) };
+            if rebased || self.largest_total(s) <= LIMIT {
+                break;
+            }
             self.rebase(s, scores, &before);
-            self.exponentials(s, scores, p);
         }
         let d_padded = padded(k.d);
         multiply(
@@ -216,13 +220,6 @@ impl Panel<'_> {
         self.empty = false;
     }
 
-    /// Sets `p` to the exponentials of a tile and adds them to `total`.
-    #[inline(always)]
-    fn exponentials<S: Rough>(&mut self, s: S, scores: Scores<'_>, p: &mut [bf16]) {
-        assert!(p.len() >= scores.k.rows.next_multiple_of(STRIP) * PANEL);
-        self.visit::<S, false>(s, scores, p);
-    }
-
     #[inline(always)]
     fn largest_total<S: Simd>(&self, s: S) -> f32 {
         let mut most = s.splat(0.0);
@@ -237,7 +234,8 @@ impl Panel<'_> {
     fn rebase<S: Rough>(&mut self, s: S, scores: Scores<'_>, before: &[f32; PANEL]) {
         // For the time being, the maxima of what exceeds the base.
         self.total.fill(0.0);
-        self.visit::<S, true>(s, scores, &mut []);
+        // SAFETY: maxima go to `total` alone.
+        unsafe { self.visit::<S, true>(s, scores, &mut []) };
         let d_padded = padded(scores.k.d);
         for r in 0..self.queries {
             let above = self.total[r];
@@ -251,32 +249,42 @@ impl Panel<'_> {
     }
 
     /// Goes through the scores of a tile, block by block. With `MAXIMA`, takes the maximum of each query's into `total`,
-    /// else exponentials.
+    /// else sets `p` to exponentials and adds them to `total`.
+    ///
+    /// # Safety
+    /// `p` must have `[KEYS / 2, PANEL]` pairs for the tile's keys in whole strips, unless `MAXIMA`.
     #[inline(always)]
-    fn visit<S: Rough, const MAXIMA: bool>(&mut self, s: S, scores: Scores<'_>, p: &mut [bf16]) {
-        let most = if S::LANES == 16 { 4 } else { 2 };
+    unsafe fn visit<S: Rough, const MAXIMA: bool>(
+        &mut self,
+        s: S,
+        scores: Scores<'_>,
+        p: &mut [bf16],
+    ) {
         let queries = self.queries.next_multiple_of(S::LANES);
         for key in (0..scores.k.rows).step_by(STRIP) {
             let seen = scores.band.columns(key, queries);
             let (mut col, end) =
                 (seen.start / S::LANES * S::LANES, seen.end.next_multiple_of(S::LANES));
             while col < end && !seen.is_empty() {
-                let vectors = ((end - col) / S::LANES).min(most);
-                // SAFETY: columns col.. hold `vectors` vectors; `p` was checked by the caller.
-                unsafe {
-                    match vectors {
-                        4 => self.blocks::<S, MAXIMA, 4, 4>(s, scores, (key, col), p),
-                        3 => self.blocks::<S, MAXIMA, 4, 3>(s, scores, (key, col), p),
-                        2 => self.blocks::<S, MAXIMA, 4, 2>(s, scores, (key, col), p),
-                        _ => self.blocks::<S, MAXIMA, 8, 1>(s, scores, (key, col), p),
+                let left = (end - col) / S::LANES;
+                // SAFETY: columns col.. hold as many vectors; `p` is the caller's.
+                let done = unsafe {
+                    if MAXIMA || left == 1 {
+                        self.blocks::<S, MAXIMA, 8, 1>(s, scores, (key, col), p)
+                    } else if S::LANES == 8 || left == 2 {
+                        self.blocks::<S, MAXIMA, 4, 2>(s, scores, (key, col), p)
+                    } else if left == 3 {
+                        self.blocks::<S, MAXIMA, 4, 3>(s, scores, (key, col), p)
+                    } else {
+                        self.blocks::<S, MAXIMA, 4, 4>(s, scores, (key, col), p)
                     }
-                }
-                col += vectors * S::LANES;
+                };
+                col += done * S::LANES;
             }
         }
     }
 
-    /// The blocks of a strip of keys.
+    /// The blocks of a strip of keys; returns their width in vectors.
     ///
     /// # Safety
     /// As [`block`](Self::block).
@@ -287,11 +295,12 @@ impl Panel<'_> {
         scores: Scores<'_>,
         (key, col): (usize, usize),
         p: &mut [bf16],
-    ) {
+    ) -> usize {
         for key in (key..key + STRIP).step_by(MR) {
             // SAFETY: the caller's.
             unsafe { self.block::<S, MAXIMA, MR, NV>(s, scores, (key, col), p) };
         }
+        NV
     }
 
     /// Scores of `MR` keys. Rows past the last key repeat it: they lie beyond what any query sees.

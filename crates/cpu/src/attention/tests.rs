@@ -409,7 +409,8 @@ fn positions_beyond_the_capacity_in<E: Attend>() {
                 let mut out = vec![E::from_f32(f32::NAN); q.len()];
                 let mut scratch = vec![f32::NAN; cached_scratch_len::<E>(&cx, &dims)];
                 cached(&cx, &q, &cache, &cache, &start, &dims, &mut out, &mut scratch);
-                assert!(out.iter().all(|x| x.to_f32().is_finite()), "{isa} t={t}");
+                let finite = out.iter().all(|x| x.to_f32().is_finite());
+                assert!(finite, "{isa} t={t} start={start:?}");
             }
         }
     }

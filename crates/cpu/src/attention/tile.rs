@@ -183,7 +183,9 @@ unsafe fn multiply_columns<S: Simd, E: Operand, const MR: usize, const NV: usize
 ) {
     for row in (0..p.rows).step_by(MR) {
         let ks = p.band.columns(row / STRIP * STRIP, p.depth);
-        let ks = ks.start / E::PER_LANE..ks.end.div_ceil(E::PER_LANE);
+        // Lanes of which some value counts.
+        let ks =
+            if ks.is_empty() { 0..0 } else { ks.start / E::PER_LANE..ks.end.div_ceil(E::PER_LANE) };
         let mut acc = [[s.splat(0.0); NV]; MR];
         // SAFETY: rows, columns and depth stay within the lengths that the caller vouches for.
         unsafe {
