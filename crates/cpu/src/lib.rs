@@ -8,21 +8,21 @@
 pub mod attention;
 mod context;
 pub mod cross_entropy;
-mod elementwise;
-mod embed;
+pub mod elementwise;
+pub mod embed;
 mod executor;
-mod gate;
+pub mod gate;
 pub mod gemm;
 pub mod isa;
 pub mod math;
-mod movement;
+pub mod movement;
 mod muon;
-mod norm;
+pub mod norm;
 mod parallel;
 pub mod peak;
 pub mod pool;
-mod reduce;
-mod rope;
+pub mod reduce;
+pub mod rope;
 pub mod simd;
 
 pub use context::Context;
