@@ -2,45 +2,40 @@
 //!
 //! They take raw pointers because an output may be an input: every element is read before it is written.
 
-use crate::embed::convert;
 use crate::math::{sigmoid as sigmoid_v, tanh as tanh_v};
-use crate::parallel::{Raw, chunks};
+use crate::movement::convert;
+use crate::parallel::{Raw, chunks, vectors};
 use crate::pool::SharedSlice;
 use crate::simd::{Element, Simd};
 use crate::{Context, simd_fn};
+use half::bf16;
 
-/// Defines `unsafe fn name(cx, n, inputs.., scalars.., outputs..)`, which sets each output to its expression.
+/// Defines `unsafe fn name(cx, n, inputs.., scalars.., outputs..)`, which sets each output to its expression. Inputs are f32,
+/// and so are outputs that name no other type.
 macro_rules! elementwise {
-    ($($(#[$meta:meta])* $name:ident($($x:ident),*; $($c:ident),*) -> ($($out:ident),+) = |$s:ident| $body:expr;)*) => {$(
+    ($($(#[$meta:meta])* $name:ident($($x:ident),*; $($c:ident),*) -> ($($out:ident $(: $ty:ident)?),+) = |$s:ident| $body:expr;)*) => {$(
         $(#[$meta])*
         ///
         /// # Safety
-        /// Inputs must be valid for reading and outputs for writing `n` values. An output may be an input, but must not
-        /// overlap another operand in any other way.
+        /// Inputs must be valid for reading and outputs for writing `n` values. An output may be an input of its type, but
+        /// must not overlap another operand in any other way.
         #[allow(clippy::too_many_arguments)]
-        pub(crate) unsafe fn $name(cx: &Context, n: usize, $($x: *const f32,)* $($c: f32,)* $($out: *mut f32),+) {
+        pub unsafe fn $name(cx: &Context, n: usize, $($x: *const f32,)* $($c: f32,)* $($out: *mut elementwise!(@type $($ty)?)),+) {
             #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
-            fn kernel<S: Simd>($s: S, n: usize, $($x: *const f32,)* $($c: f32,)* $($out: *mut f32),+) {
+            #[allow(clippy::too_many_arguments, unused_parens)]
+            fn kernel<S: Simd>($s: S, n: usize, $($x: *const f32,)* $($c: f32,)* $($out: *mut elementwise!(@type $($ty)?)),+) {
                 $(let $c = $s.splat($c);)*
-                let mut i = 0;
-                while i + S::LANES <= n {
-                    // SAFETY: i + LANES <= n.
+                vectors!(S, n, |i, len| {
+                    // SAFETY: i + len <= n.
                     unsafe {
-                        $(let $x = $s.load_ptr($x.add(i));)*
-                        elementwise!(@store $s, store_ptr, $body, i, (), $($out),+);
+                        $(let $x = f32::load_n($s, $x.add(i), len);)*
+                        let to = ($($out),+);
+                        let ($($out),+) = $body;
+                        elementwise!(@store $s, i, len, to, ($($out $(: $ty)?),+));
                     }
-                    i += S::LANES;
-                }
-                if i < n {
-                    // SAFETY: n - i values are left.
-                    unsafe {
-                        $(let $x = $s.load_ptr_partial($x.add(i), n - i);)*
-                        elementwise!(@store $s, store_ptr_partial, $body, i, (n - i), $($out),+);
-                    }
-                }
+                });
             }
-            simd_fn! { fn compiled(n: usize, $($x: *const f32,)* $($c: f32,)* $($out: *mut f32),+) = kernel }
+            simd_fn! { fn compiled(n: usize, $($x: *const f32,)* $($c: f32,)* $($out: *mut elementwise!(@type $($ty)?)),+) = kernel }
             $(let $x = Raw::new($x);)*
             $(let $out = Raw::new($out);)+
             chunks(cx, n, &|_, start, len| {
@@ -49,21 +44,23 @@ macro_rules! elementwise {
             });
         }
     )*};
-    (@store $s:ident, $store:ident, $body:expr, $i:expr, ($($n:expr)?), $out:ident) => {{
-        let value = $body;
-        $s.$store($out.add($i), value $(, $n)?);
-    }};
-    (@store $s:ident, $store:ident, $body:expr, $i:expr, ($($n:expr)?), $a:ident, $b:ident) => {{
-        let (first, second) = $body;
-        $s.$store($a.add($i), first $(, $n)?);
-        $s.$store($b.add($i), second $(, $n)?);
-    }};
-    (@store $s:ident, $store:ident, $body:expr, $i:expr, ($($n:expr)?), $a:ident, $b:ident, $c:ident) => {{
-        let (first, second, third) = $body;
-        $s.$store($a.add($i), first $(, $n)?);
-        $s.$store($b.add($i), second $(, $n)?);
-        $s.$store($c.add($i), third $(, $n)?);
-    }};
+    (@type) => { f32 };
+    (@type $ty:ident) => { $ty };
+    (@store $s:ident, $i:ident, $len:ident, $to:ident, ($a:ident)) => {
+        f32::store_n($s, $to.add($i), $a, $len)
+    };
+    (@store $s:ident, $i:ident, $len:ident, $to:ident, ($a:ident, $b:ident $(: $ty:ident)?)) => {
+        f32::store_n($s, $to.0.add($i), $a, $len);
+        <elementwise!(@type $($ty)?)>::store_n($s, $to.1.add($i), $b, $len)
+    };
+    (@store $s:ident, $i:ident, $len:ident, $to:ident, ($a:ident, $b:ident, $c:ident)) => {
+        elementwise!(@store $s, $i, $len, $to, ($a, $b));
+        f32::store_n($s, $to.2.add($i), $c, $len)
+    };
+    (@store $s:ident, $i:ident, $len:ident, $to:ident, ($a:ident, $b:ident, $c:ident, $d:ident : $ty:ident)) => {
+        elementwise!(@store $s, $i, $len, $to, ($a, $b, $c));
+        $ty::store_n($s, $to.3.add($i), $d, $len)
+    };
 }
 
 elementwise! {
@@ -101,12 +98,12 @@ elementwise! {
         (s.mul(s.mul(dy, up), slope), s.mul(dy, s.mul(gate, sig)))
     };
     /// AdamW: decay of the moments `1 - beta`, reciprocals of the bias corrections, `keep = 1 - lr·wd`.
-    adamw(w, g, m, v; lr, step1, step2, unbias1, unbias2, eps, keep) -> (w_out, m_out, v_out) = |s| {
-        let m = s.mul_add(step1, s.sub(g, m), m);
-        let v = s.mul_add(step2, s.sub(s.mul(g, g), v), v);
-        let root = s.add(s.sqrt(s.mul(v, unbias2)), eps);
-        let update = s.mul(lr, s.div(s.mul(m, unbias1), root));
-        (s.sub(s.mul(w, keep), update), m, v)
+    adamw(w, g, m, v; lr, step1, step2, unbias1, unbias2, eps, keep) -> (w_out, m_out, v_out) =
+        |s| adamw_v(s, [w, g, m, v], [lr, step1, step2, unbias1, unbias2, eps, keep]);
+    /// [`adamw`], which also writes the new w rounded to bf16: products read it.
+    adamw_with_copy(w, g, m, v; lr, step1, step2, unbias1, unbias2, eps, keep) -> (w_out, m_out, v_out, copy: bf16) = |s| {
+        let (w, m, v) = adamw_v(s, [w, g, m, v], [lr, step1, step2, unbias1, unbias2, eps, keep]);
+        (w, m, v, w)
     };
     /// Muon's momentum M and Nesterov's look-ahead X: `M += (1-μ)(g - M)`, `X = g + μ(M - g)`.
     muon_momentum(g, m; momentum) -> (x_out, m_out) = |s| {
@@ -114,10 +111,11 @@ elementwise! {
         (s.mul_add(momentum, s.sub(m, g), g), m)
     };
     /// `w - lr·x - lr·wd·w·[x·w >= 0]`
-    cautious_decay(w, x; lr, decay) -> (out) = |s| {
-        let zero = s.splat(0.0);
-        let kept = s.select_ge(s.mul(x, w), zero, s.mul(decay, w), zero);
-        s.sub(s.sub(w, s.mul(lr, x)), kept)
+    cautious_decay(w, x; lr, decay) -> (out) = |s| cautious_decay_v(s, w, x, lr, decay);
+    /// [`cautious_decay`], which also writes the new w rounded to bf16: products read it.
+    cautious_decay_with_copy(w, x; lr, decay) -> (out, copy: bf16) = |s| {
+        let w = cautious_decay_v(s, w, x, lr, decay);
+        (w, w)
     };
     /// `keep·accumulator + gradient`
     accumulate(gradient, accumulator; keep) -> (out) = |s| s.mul_add(keep, accumulator, gradient);
@@ -127,8 +125,31 @@ elementwise! {
     blend_grad_onto(dout, accumulator; a, b) -> (dx, dy) = |s| (s.mul(a, dout), s.mul_add(b, dout, accumulator));
 }
 
+#[inline(always)]
+fn adamw_v<S: Simd>(
+    s: S,
+    [w, g, m, v]: [S::V; 4],
+    [lr, step1, step2, unbias1, unbias2, eps, keep]: [S::V; 7],
+) -> (S::V, S::V, S::V) {
+    let m = s.mul_add(step1, s.sub(g, m), m);
+    let v = s.mul_add(step2, s.sub(s.mul(g, g), v), v);
+    let root = s.add(s.sqrt(s.mul(v, unbias2)), eps);
+    let update = s.mul(lr, s.div(s.mul(m, unbias1), root));
+    (s.sub(s.mul(w, keep), update), m, v)
+}
+
+#[inline(always)]
+fn cautious_decay_v<S: Simd>(s: S, w: S::V, x: S::V, lr: S::V, decay: S::V) -> S::V {
+    let zero = s.splat(0.0);
+    let kept = s.select_ge(s.mul(x, w), zero, s.mul(decay, w), zero);
+    s.sub(s.sub(w, s.mul(lr, x)), kept)
+}
+
 /// `out = x`, rounding where Y is narrower.
-pub(crate) fn cast<X: Element, Y: Element>(cx: &Context, x: &[X], out: &mut [Y]) {
+///
+/// # Panics
+/// When the lengths differ.
+pub fn cast<X: Element, Y: Element>(cx: &Context, x: &[X], out: &mut [Y]) {
     assert_eq!(x.len(), out.len());
     let out = SharedSlice::new(out);
     chunks(cx, x.len(), &|_, start, len| {
@@ -141,7 +162,7 @@ pub(crate) fn cast<X: Element, Y: Element>(cx: &Context, x: &[X], out: &mut [Y])
 ///
 /// # Safety
 /// Inputs must be valid for reading and the output for writing `n` values; it may be an input of its type.
-pub(crate) unsafe fn relu_squared_grad<Y: Element, D: Element>(
+pub unsafe fn relu_squared_grad<Y: Element, D: Element>(
     cx: &Context,
     n: usize,
     y: *const Y,
@@ -170,15 +191,14 @@ fn relu_squared_grad_kernel<S: Simd, Y: Element, D: Element>(
     dy: *const D,
     out: *mut Y,
 ) {
-    for i in (0..n).step_by(S::LANES) {
-        let len = (n - i).min(S::LANES);
+    vectors!(S, n, |i, len| {
         // SAFETY: the caller's operands hold n values.
         unsafe {
             let root = s.sqrt(Y::load_n(s, y.add(i), len));
             let value = s.mul(s.add(root, root), D::load_n(s, dy.add(i), len));
             Y::store_n(s, out.add(i), value, len);
         }
-    }
+    });
 }
 
 #[cfg(test)]

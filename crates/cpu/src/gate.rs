@@ -1,22 +1,24 @@
 //! Gated addition: `x + scale·sigmoid(g)·y`, one gate per row.
 
+use crate::math::sigmoid;
 use crate::norm::row_dot;
-use crate::parallel::{Raw, rows as row_groups};
+use crate::parallel::{Raw, rows as row_groups, vectors};
 use crate::simd::{Element, Simd};
 use crate::{Context, simd_fn};
 
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}
-
 /// Rows of values with one gate each.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows {
+pub struct Rows {
+    /// Number of rows.
     pub rows: usize,
+    /// Values of a row.
     pub width: usize,
     /// Factor of every gate.
     pub scale: f32,
 }
+
+/// Lanes of the widest vectors.
+const MOST_LANES: usize = 16;
 
 simd_fn! { fn forward_rows[X: Element](width: usize, x: *const X, y: *const X, gates: &[f32], scale: f32, out: *mut X) = forward_kernel }
 
@@ -30,16 +32,20 @@ fn forward_kernel<S: Simd, X: Element>(
     scale: f32,
     out: *mut X,
 ) {
-    for (row, &g) in gates.iter().enumerate() {
-        let factor = s.splat(scale * sigmoid(g));
-        let (at, end) = (row * width, (row + 1) * width);
-        for i in (at..end).step_by(S::LANES) {
-            let n = (end - i).min(S::LANES);
-            // SAFETY: the caller gives as many rows as gates.
-            unsafe {
+    let mut open = [0.0; MOST_LANES];
+    for row in 0..gates.len() {
+        if row % S::LANES == 0 {
+            s.store(&mut open, sigmoid(s, s.load_partial(&gates[row..])));
+        }
+        let factor = s.splat(scale * open[row % S::LANES]);
+        let at = row * width;
+        // SAFETY: the caller gives as many rows as gates.
+        unsafe {
+            let (x, y, out) = (x.add(at), y.add(at), out.add(at));
+            vectors!(S, width, |i, n| {
                 let (x, y) = (X::load_n(s, x.add(i), n), X::load_n(s, y.add(i), n));
                 X::store_n(s, out.add(i), s.mul_add(factor, y, x), n);
-            }
+            });
         }
     }
 }
@@ -48,7 +54,7 @@ fn forward_kernel<S: Simd, X: Element>(
 ///
 /// # Safety
 /// x, y and out must be valid for `rows · width` values, gates for `rows`; out may be x or y.
-pub(crate) unsafe fn gated_add<X: Element>(
+pub unsafe fn gated_add<X: Element>(
     cx: &Context,
     dims: Rows,
     x: *const X,
@@ -92,17 +98,22 @@ fn backward_kernel<S: Simd, X: Element>(
     dy: *mut X,
     dg: &mut [f32],
 ) {
+    let (mut open, rows) = ([0.0; MOST_LANES], dg.len());
     for (row, dg) in dg.iter_mut().enumerate() {
-        let (at, end) = (row * width, (row + 1) * width);
+        let at = row * width;
         // SAFETY: the caller gives as many rows as gates.
         unsafe {
-            let sig = sigmoid(*gates.add(row));
-            *dg = scale * sig * (1.0 - sig) * row_dot(s, width, y.add(at), dout.add(at));
-            let factor = s.splat(scale * sig);
-            for i in (at..end).step_by(S::LANES) {
-                let n = (end - i).min(S::LANES);
-                X::store_n(s, dy.add(i), s.mul(factor, X::load_n(s, dout.add(i), n)), n);
+            if row % S::LANES == 0 {
+                let gates = f32::load_n(s, gates.add(row), (rows - row).min(S::LANES));
+                s.store(&mut open, sigmoid(s, gates));
             }
+            let sig = open[row % S::LANES];
+            let (y, dout, dy) = (y.add(at), dout.add(at), dy.add(at));
+            *dg = scale * sig * (1.0 - sig) * row_dot(s, width, y, dout);
+            let factor = s.splat(scale * sig);
+            vectors!(S, width, |i, n| {
+                X::store_n(s, dy.add(i), s.mul(factor, X::load_n(s, dout.add(i), n)), n);
+            });
         }
     }
 }
@@ -111,7 +122,7 @@ fn backward_kernel<S: Simd, X: Element>(
 ///
 /// # Safety
 /// y, dout and dy must be valid for `rows · width` values, gates for `rows`; dy may be y or dout.
-pub(crate) unsafe fn gated_add_grad<X: Element>(
+pub unsafe fn gated_add_grad<X: Element>(
     cx: &Context,
     dims: Rows,
     y: *const X,

@@ -1,13 +1,82 @@
 //! Kernels that move values between positions and columns.
 
-use crate::Context;
-use crate::embed::convert;
-use crate::parallel::rows as row_groups;
+use crate::parallel::{rows as row_groups, vectors};
 use crate::pool::SharedSlice;
-use crate::simd::Element;
+use crate::simd::{Element, Simd};
+use crate::{Context, simd_fn};
+
+simd_fn! {
+    /// Copies values, rounding where Y is narrower.
+    pub(crate) fn convert[X: Element, Y: Element](x: &[X], y: &mut [Y]) = convert_kernel
+}
+#[inline(always)]
+fn convert_kernel<S: Simd, X: Element, Y: Element>(s: S, x: &[X], y: &mut [Y]) {
+    assert_eq!(x.len(), y.len());
+    let (from, to) = (x.as_ptr(), y.as_mut_ptr());
+    vectors!(S, x.len(), |i, n| {
+        // SAFETY: n values are left in both.
+        unsafe { Y::store_n(s, to.add(i), X::load_n(s, from.add(i), n), n) };
+    });
+}
+
+/// Copies a row while bringing the next one near: rows that lie apart are not foreseen by the hardware.
+///
+/// # Safety
+/// x must be valid for reading and y for writing n values; `next` may be any address.
+#[inline(always)]
+pub(crate) unsafe fn copy_row<S: Simd, X: Element, Y: Element>(
+    s: S,
+    n: usize,
+    x: *const X,
+    next: *const X,
+    y: *mut Y,
+) {
+    vectors!(S, n, |i, len| {
+        s.prefetch(next.wrapping_add(i).cast());
+        // SAFETY: the caller's.
+        unsafe { Y::store_n(s, y.add(i), X::load_n(s, x.add(i), len), len) };
+    });
+}
+
+/// `y = keep·y + x`; y is not read when `keep` is 0.
+#[inline(always)]
+pub(crate) fn add_row<S: Simd, X: Element>(s: S, keep: f32, x: &[X], y: &mut [f32]) {
+    assert_eq!(x.len(), y.len());
+    let (n, x, y, zero) = (x.len(), x.as_ptr(), y.as_mut_ptr(), s.splat(0.0));
+    // SAFETY, three times: the indices stay below n.
+    if keep == 0.0 {
+        vectors!(S, n, |i, len| {
+            unsafe { f32::store_n(s, y.add(i), s.add(zero, X::load_n(s, x.add(i), len)), len) };
+        });
+    } else if keep == 1.0 {
+        vectors!(S, n, |i, len| {
+            unsafe {
+                let (x, before) = (X::load_n(s, x.add(i), len), f32::load_n(s, y.add(i), len));
+                f32::store_n(s, y.add(i), s.add(before, x), len);
+            }
+        });
+    } else {
+        let keep = s.splat(keep);
+        vectors!(S, n, |i, len| {
+            unsafe {
+                let (x, before) = (X::load_n(s, x.add(i), len), f32::load_n(s, y.add(i), len));
+                f32::store_n(s, y.add(i), s.add(s.mul(keep, before), x), len);
+            }
+        });
+    }
+}
+
+simd_fn! {
+    /// `y += x`
+    fn add_to(x: &[f32], y: &mut [f32]) = add_to_kernel
+}
+#[inline(always)]
+fn add_to_kernel<S: Simd>(s: S, x: &[f32], y: &mut [f32]) {
+    add_row(s, 1.0, x, y);
+}
 
 /// Columns `start..start + len` of rows of `width`.
-pub(crate) fn slice_last<X: Element, Y: Element>(
+pub fn slice_last<X: Element, Y: Element>(
     cx: &Context,
     x: &[X],
     width: usize,
@@ -19,42 +88,67 @@ pub(crate) fn slice_last<X: Element, Y: Element>(
     let out = SharedSlice::new(out);
     row_groups(cx, rows, len, &|first, count| {
         // SAFETY: groups of rows are disjoint.
-        let part = unsafe { out.range(first * len, count * len) };
-        for (row, to) in part.chunks_exact_mut(len.max(1)).enumerate() {
-            let from = (first + row) * width + start;
-            convert(cx.isa, &x[from..from + len], to);
-        }
+        let out = unsafe { out.range(first * len, count * len) };
+        slice_rows(cx.isa, &x[first * width..][..count * width], width, start, len, out);
     });
 }
 
-/// Rows of x put at column `start` of rows of `width`; `add` keeps what is there and adds, else the rest becomes 0.
-pub(crate) fn pad_last(
-    cx: &Context,
-    x: &[f32],
+simd_fn! { fn slice_rows[X: Element, Y: Element](x: &[X], width: usize, start: usize, len: usize, out: &mut [Y]) = slice_kernel }
+#[inline(always)]
+fn slice_kernel<S: Simd, X: Element, Y: Element>(
+    s: S,
+    x: &[X],
     width: usize,
     start: usize,
-    add: bool,
-    out: &mut [f32],
+    len: usize,
+    out: &mut [Y],
 ) {
+    for row in 0..x.len() / width.max(1) {
+        let (from, to) = (&x[row * width + start..][..len], &mut out[row * len..][..len]);
+        let next = from.as_ptr().wrapping_add(width);
+        // SAFETY: both have `len` values.
+        unsafe { copy_row(s, len, from.as_ptr(), next, to.as_mut_ptr()) };
+    }
+}
+
+/// Rows of x put at column `start` of rows of `width`; `add` keeps what is there and adds, else the rest becomes 0.
+pub fn pad_last(cx: &Context, x: &[f32], width: usize, start: usize, add: bool, out: &mut [f32]) {
     let rows = out.len() / width.max(1);
     let len = x.len() / rows.max(1);
     let out = SharedSlice::new(out);
     row_groups(cx, rows, width, &|first, count| {
         // SAFETY: groups of rows are disjoint.
-        let part = unsafe { out.range(first * width, count * width) };
-        for (row, to) in part.chunks_exact_mut(width.max(1)).enumerate() {
-            let from = &x[(first + row) * len..][..len];
-            if !add {
-                to.fill(0.0);
-            }
-            to[start..start + len].iter_mut().zip(from).for_each(|(to, from)| *to += from);
-        }
+        let out = unsafe { out.range(first * width, count * width) };
+        pad_rows(cx.isa, &x[first * len..][..count * len], len, width, start, add, out);
     });
+}
+
+simd_fn! {
+    fn pad_rows(x: &[f32], len: usize, width: usize, start: usize, add: bool, out: &mut [f32]) = pad_kernel
+}
+#[inline(always)]
+fn pad_kernel<S: Simd>(
+    s: S,
+    x: &[f32],
+    len: usize,
+    width: usize,
+    start: usize,
+    add: bool,
+    out: &mut [f32],
+) {
+    for (row, to) in out.chunks_exact_mut(width.max(1)).enumerate() {
+        if !add {
+            to[..start].fill(0.0);
+            to[start + len..].fill(0.0);
+        }
+        let keep = if add { 1.0 } else { 0.0 };
+        add_row(s, keep, &x[row * len..][..len], &mut to[start..start + len]);
+    }
 }
 
 /// `[B, T, C]` moved by one position, later or (`back`) earlier; `previous` `[B, C]` fills the gap at t = 0, else zeros.
 /// With `add`, what `out` holds stays and the moved values are added.
-pub(crate) fn shift_time(
+pub fn shift_time(
     cx: &Context,
     x: &[f32],
     (batch, tokens, width): (usize, usize, usize),
@@ -76,7 +170,7 @@ pub(crate) fn shift_time(
                 true => None,
             };
             match (from, add) {
-                (Some(from), true) => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
+                (Some(from), true) => add_to(cx.isa, from, to),
                 (Some(from), false) => to.copy_from_slice(from),
                 (None, true) => {}
                 (None, false) => to.fill(0.0),
@@ -86,7 +180,7 @@ pub(crate) fn shift_time(
 }
 
 /// `out[t] = (1/order)·Σ_{j<order} x[t-j]` (or `x[t+j]`) of `[B, T, C]`; missing positions count as 0.
-pub(crate) fn causal_mean(
+pub fn causal_mean(
     cx: &Context,
     x: &[f32],
     (batch, tokens, width): (usize, usize, usize),
@@ -101,13 +195,31 @@ pub(crate) fn causal_mean(
         for (row, to) in (first..).zip(part.chunks_exact_mut(width.max(1))) {
             let t = row % tokens;
             let there = if transposed { tokens - t } else { t + 1 };
-            to.fill(0.0);
-            for j in 0..order.min(there) {
-                let from = if transposed { row + j } else { row - j };
-                to.iter_mut().zip(&x[from * width..][..width]).for_each(|(to, from)| *to += from);
-            }
-            to.iter_mut().for_each(|to| *to *= factor);
+            let near = order.min(there);
+            let first = if transposed { row } else { row + 1 - near };
+            mean_row(cx.isa, &x[first * width..][..near * width], transposed, factor, to);
         }
+    });
+}
+
+simd_fn! {
+    /// Sums the rows of x, the last first unless `forward`, times `factor`.
+    fn mean_row(x: &[f32], forward: bool, factor: f32, out: &mut [f32]) = mean_kernel
+}
+#[inline(always)]
+fn mean_kernel<S: Simd>(s: S, x: &[f32], forward: bool, factor: f32, out: &mut [f32]) {
+    let (width, factor) = (out.len(), s.splat(factor));
+    let rows = x.len() / width;
+    let (x, out) = (x.as_ptr(), out.as_mut_ptr());
+    vectors!(S, width, |i, n| {
+        let mut sum = s.splat(0.0);
+        for j in 0..rows {
+            let row = if forward { j } else { rows - 1 - j };
+            // SAFETY: the row lies inside x.
+            sum = s.add(sum, unsafe { f32::load_n(s, x.add(row * width + i), n) });
+        }
+        // SAFETY: n values are left.
+        unsafe { f32::store_n(s, out.add(i), s.mul(sum, factor), n) };
     });
 }
 
@@ -115,7 +227,7 @@ pub(crate) fn causal_mean(
 ///
 /// # Panics
 /// When an index is not below T.
-pub(crate) fn select_time(x: &[f32], tokens: usize, width: usize, index: &[i32], out: &mut [f32]) {
+pub fn select_time(x: &[f32], tokens: usize, width: usize, index: &[i32], out: &mut [f32]) {
     for ((b, &t), to) in index.iter().enumerate().zip(out.chunks_exact_mut(width.max(1))) {
         let t =
             usize::try_from(t).ok().filter(|t| *t < tokens).expect("the index lies inside the row");

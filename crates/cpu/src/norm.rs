@@ -1,8 +1,9 @@
 //! RMS norm over rows, forward and backward. Outputs may be inputs: a row is read whole before it is written.
 
-use crate::parallel::{Raw, rows as row_groups};
+use crate::parallel::{Raw, rows as row_groups, vectors};
 use crate::simd::{Element, Simd};
 use crate::{Context, simd_fn};
+use half::bf16;
 
 simd_fn! {
     /// `y = x·r` of some rows, r into `statistics`.
@@ -61,18 +62,17 @@ pub(crate) unsafe fn row_dot<S: Simd, X: Element, Y: Element>(
 /// Both pointers must be valid for `n` values.
 #[inline(always)]
 unsafe fn row_map<S: Simd, Y: Element>(s: S, n: usize, x: *const f32, y: *mut Y, factor: S::V) {
-    for i in (0..n).step_by(S::LANES) {
-        let len = (n - i).min(S::LANES);
+    vectors!(S, n, |i, len| {
         // SAFETY: the indices stay below n.
         unsafe { Y::store_n(s, y.add(i), s.mul(f32::load_n(s, x.add(i), len), factor), len) };
-    }
+    });
 }
 
 /// `y = x·r`, `r = 1/sqrt(mean(x²) + eps)` for each row of `width` values; one r per row into `statistics`.
 ///
 /// # Safety
 /// x must be valid for reading and y for writing `statistics.len() · width` values; y may be x.
-pub(crate) unsafe fn rms_norm<Y: Element>(
+pub unsafe fn rms_norm<Y: Element>(
     cx: &Context,
     width: usize,
     eps: f32,
@@ -105,10 +105,12 @@ simd_fn! {
         dy: *const D,
         onto: Option<*const f32>,
         dx: *mut f32,
+        copy: Option<*mut bf16>,
     ) = backward_kernel
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn backward_kernel<S: Simd, Y: Element, D: Element>(
     s: S,
     width: usize,
@@ -117,24 +119,26 @@ fn backward_kernel<S: Simd, Y: Element, D: Element>(
     dy: *const D,
     onto: Option<*const f32>,
     dx: *mut f32,
+    copy: Option<*mut bf16>,
 ) {
     for (row, &r) in statistics.iter().enumerate() {
         let at = row * width;
         // SAFETY: the caller gives as many rows as statistics.
         unsafe {
-            let mean = row_dot(s, width, y.add(at), dy.add(at)) / width as f32;
+            let (y, dy, dx) = (y.add(at), dy.add(at), dx.add(at));
+            let mean = row_dot(s, width, y, dy) / width as f32;
             let (mean, r) = (s.splat(-mean), s.splat(r));
-            let mut i = at;
-            while i < at + width {
-                let len = (at + width - i).min(S::LANES);
+            vectors!(S, width, |i, len| {
                 let (y, dy) = (Y::load_n(s, y.add(i), len), D::load_n(s, dy.add(i), len));
                 let mut value = s.mul(r, s.mul_add(y, mean, dy));
                 if let Some(onto) = onto {
-                    value = s.add(value, f32::load_n(s, onto.add(i), len));
+                    value = s.add(value, f32::load_n(s, onto.add(at + i), len));
                 }
                 f32::store_n(s, dx.add(i), value, len);
-                i += len;
-            }
+                if let Some(copy) = copy {
+                    bf16::store_n(s, copy.add(at + i), value, len);
+                }
+            });
         }
     }
 }
@@ -142,8 +146,8 @@ fn backward_kernel<S: Simd, Y: Element, D: Element>(
 /// `dx = r·(dy - y·mean(y·dy))` for each row, plus `onto` when given.
 ///
 /// # Safety
-/// Pointers must be valid for `statistics.len() · width` values; dx may be any of the inputs.
-pub(crate) unsafe fn rms_norm_grad<Y: Element, D: Element>(
+/// Pointers must be valid for `statistics.len() · width` values; dx may be any of the inputs that are f32.
+pub unsafe fn rms_norm_grad<Y: Element, D: Element>(
     cx: &Context,
     width: usize,
     y: *const Y,
@@ -152,21 +156,40 @@ pub(crate) unsafe fn rms_norm_grad<Y: Element, D: Element>(
     onto: Option<*const f32>,
     dx: *mut f32,
 ) {
+    // SAFETY: the caller's.
+    unsafe { rms_norm_grad_with_copy(cx, width, y, statistics, dy, onto, dx, None) };
+}
+
+/// [`rms_norm_grad`], which also writes dx rounded to bf16 to `copy` when given: products read it next.
+///
+/// # Safety
+/// As of [`rms_norm_grad`]; `copy` may be any of the inputs that are bf16.
+#[allow(clippy::too_many_arguments)]
+pub unsafe fn rms_norm_grad_with_copy<Y: Element, D: Element>(
+    cx: &Context,
+    width: usize,
+    y: *const Y,
+    statistics: &[f32],
+    dy: *const D,
+    onto: Option<*const f32>,
+    dx: *mut f32,
+    copy: Option<*mut bf16>,
+) {
     let (y, dy, onto, dx) = (Raw::new(y), Raw::new(dy), onto.map(Raw::new), Raw::new(dx));
+    let copy = copy.map(Raw::new);
     row_groups(cx, statistics.len(), width, &|first, count| {
         let at = first * width;
         // SAFETY: groups of rows are disjoint.
         unsafe {
-            let onto = onto.map(|p| p.get().add(at));
-            let statistics = &statistics[first..first + count];
             backward_rows(
                 cx.isa,
                 width,
                 y.get().add(at),
-                statistics,
+                &statistics[first..first + count],
                 dy.get().add(at),
-                onto,
+                onto.map(|p| p.get().add(at)),
                 dx.get().add(at),
+                copy.map(|p| p.get().add(at)),
             );
         }
     });

@@ -1,6 +1,6 @@
 //! Sums, in an order that depends on the data's size only.
 
-use crate::parallel::{CHUNK, Raw, chunks};
+use crate::parallel::{CHUNK, chunks};
 use crate::pool::SharedSlice;
 use crate::simd::Simd;
 use crate::{Context, simd_fn};
@@ -34,14 +34,15 @@ simd_fn! {
 #[inline(always)]
 fn sum_kernel<S: Simd>(s: S, x: &[f32]) -> f32 {
     let mut sum = s.splat(0.0);
-    for x in x.chunks(S::LANES) {
-        sum = s.add(sum, s.load_partial(x));
+    let mut whole = x.chunks_exact(S::LANES);
+    for x in &mut whole {
+        sum = s.add(sum, s.load(x));
     }
-    s.reduce_add(sum)
+    s.reduce_add(s.add(sum, s.load_partial(whole.remainder())))
 }
 
 /// Length of the scratch of the sums over `n` elements.
-pub(crate) fn scratch_len(n: usize) -> usize {
+pub fn scratch_len(n: usize) -> usize {
     n.div_ceil(CHUNK)
 }
 
@@ -50,7 +51,7 @@ fn total(partial: &[f32]) -> f32 {
 }
 
 /// `sum(x · y)`.
-pub(crate) fn dot(cx: &Context, x: &[f32], y: &[f32], scratch: &mut [f32]) -> f32 {
+pub fn dot(cx: &Context, x: &[f32], y: &[f32], scratch: &mut [f32]) -> f32 {
     let scratch = &mut scratch[..scratch_len(x.len())];
     let partial = SharedSlice::new(scratch);
     chunks(cx, x.len(), &|chunk, start, len| {
@@ -62,7 +63,7 @@ pub(crate) fn dot(cx: &Context, x: &[f32], y: &[f32], scratch: &mut [f32]) -> f3
 }
 
 /// Sum of all elements.
-pub(crate) fn sum(cx: &Context, x: &[f32], scratch: &mut [f32]) -> f32 {
+pub fn sum(cx: &Context, x: &[f32], scratch: &mut [f32]) -> f32 {
     let scratch = &mut scratch[..scratch_len(x.len())];
     let partial = SharedSlice::new(scratch);
     chunks(cx, x.len(), &|chunk, start, len| {
@@ -73,7 +74,7 @@ pub(crate) fn sum(cx: &Context, x: &[f32], scratch: &mut [f32]) -> f32 {
 }
 
 /// `out[r] = sum_c x[r, c]²` of a row-major matrix.
-pub(crate) fn row_squares(cx: &Context, x: &[f32], cols: usize, out: &mut [f32]) {
+pub fn row_squares(cx: &Context, x: &[f32], cols: usize, out: &mut [f32]) {
     let rows = out.len();
     let shared = SharedSlice::new(out);
     crate::parallel::rows(cx, rows, cols, &|first, count| {
@@ -86,21 +87,48 @@ pub(crate) fn row_squares(cx: &Context, x: &[f32], cols: usize, out: &mut [f32])
 }
 
 /// `out[c] = sum_r x[r, c]²` of a row-major matrix.
-pub(crate) fn column_squares(cx: &Context, x: &[f32], cols: usize, out: &mut [f32]) {
-    const GROUP: usize = 64;
-    let shared = Raw::new(out.as_mut_ptr());
+pub fn column_squares(cx: &Context, x: &[f32], cols: usize, out: &mut [f32]) {
+    /// Columns per task: stretches of memory so long that the hardware foresees them.
+    const GROUP: usize = 128;
     assert_eq!(out.len(), cols);
+    let shared = SharedSlice::new(out);
     cx.pool.run(cols.div_ceil(GROUP), &|group, _| {
         let (first, len) = (group * GROUP, GROUP.min(cols - group * GROUP));
-        // SAFETY: groups of columns are disjoint and inside `out`.
-        let out = unsafe { std::slice::from_raw_parts_mut(shared.get().add(first), len) };
-        out.fill(0.0);
+        // SAFETY: groups of columns are disjoint.
+        let out = unsafe { shared.range(first, len) };
+        square_columns(cx.isa, x, cols, first, out);
+    });
+}
+
+simd_fn! {
+    /// The columns from `first` on.
+    fn square_columns(x: &[f32], cols: usize, first: usize, out: &mut [f32]) = square_columns_kernel
+}
+#[inline(always)]
+fn square_columns_kernel<S: Simd>(s: S, x: &[f32], cols: usize, first: usize, out: &mut [f32]) {
+    /// Vectors of sums that registers hold.
+    const SUMS: usize = 8;
+    for (block, out) in out.chunks_mut(SUMS * S::LANES).enumerate() {
+        let first = first + block * SUMS * S::LANES;
+        let mut sums = [s.splat(0.0); SUMS];
         for row in x.chunks_exact(cols) {
-            for (sum, x) in out.iter_mut().zip(&row[first..]) {
-                *sum += x * x;
+            let row = &row[first..first + out.len()];
+            if row.len() == SUMS * S::LANES {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    let x = s.load(&row[i * S::LANES..]);
+                    *sum = s.add(*sum, s.mul(x, x));
+                }
+            } else {
+                for (sum, x) in sums.iter_mut().zip(row.chunks(S::LANES)) {
+                    let x = s.load_partial(x);
+                    *sum = s.add(*sum, s.mul(x, x));
+                }
             }
         }
-    });
+        for (sum, out) in sums.into_iter().zip(out.chunks_mut(S::LANES)) {
+            s.store_partial(out, sum);
+        }
+    }
 }
 
 #[cfg(test)]

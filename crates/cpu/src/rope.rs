@@ -3,13 +3,13 @@
 //! Layouts: x `[rows, H, D]`, a table `[rows, D]` with D/2 cosines, then D/2 sines, for the rows' positions.
 
 use crate::norm::row_dot;
-use crate::parallel::{Raw, rows as row_groups};
+use crate::parallel::{Raw, rows as row_groups, vectors};
 use crate::simd::{Element, Simd};
 use crate::{Context, simd_fn};
 
 /// Rotations of `tokens` positions from each of `start` on, into `table` `[B, tokens, D]`. Angles are computed in f64: at
 /// position 10,000 an f32 product would already be off by 1e-3.
-pub(crate) fn table(
+pub fn table(
     cx: &Context,
     base: f32,
     tokens: usize,
@@ -19,41 +19,47 @@ pub(crate) fn table(
 ) {
     let half = head_dim / 2;
     let shared = crate::pool::SharedSlice::new(table);
-    let frequency = |j: usize| f64::from(base).powf(-2.0 * j as f64 / head_dim as f64);
-    cx.pool.run(half, &|j, _| {
-        let f = frequency(j);
-        for (b, &first) in start.iter().enumerate() {
-            // Rows that begin at one position share their rotations; the first of them computes.
-            let twin = start[..b].iter().position(|s| *s == first);
-            for t in 0..tokens {
-                let at = (b * tokens + t) * head_dim + j;
-                let (sin, cos) = match twin {
-                    Some(twin) => {
-                        let from = (twin * tokens + t) * head_dim + j;
-                        // SAFETY: column j belongs to this task alone.
-                        unsafe { (shared.range(from + half, 1)[0], shared.range(from, 1)[0]) }
-                    }
-                    None => {
-                        let (sin, cos) = ((f64::from(first) + t as f64) * f).sin_cos();
-                        (sin as f32, cos as f32)
-                    }
-                };
-                // SAFETY: columns j and half + j belong to this task alone.
-                unsafe {
-                    shared.range(at, 1)[0] = cos;
-                    shared.range(at + half, 1)[0] = sin;
-                }
+    // Rows that begin at one position share their rotations: the first of them computes.
+    let twin = |b: usize| start[..b].iter().position(|s| *s == start[b]);
+    let blocks = tokens.div_ceil(BLOCK);
+    let range = |block: usize| block * BLOCK..((block + 1) * BLOCK).min(tokens);
+    cx.pool.run(start.len() * blocks, &|task, _| {
+        let (b, positions) = (task / blocks, range(task % blocks));
+        if twin(b).is_some() {
+            return;
+        }
+        let (first, at) = (positions.start, (b * tokens + positions.start) * head_dim);
+        // SAFETY: these positions belong to this task alone.
+        let rows = unsafe { shared.range(at, positions.len() * head_dim) };
+        for j in 0..half {
+            let frequency = f64::from(base).powf(-2.0 * j as f64 / head_dim as f64);
+            for (t, row) in (first..).zip(rows.chunks_exact_mut(head_dim)) {
+                let (sin, cos) = ((f64::from(start[b]) + t as f64) * frequency).sin_cos();
+                (row[j], row[half + j]) = (cos as f32, sin as f32);
             }
         }
     });
+    cx.pool.run(start.len() * blocks, &|task, _| {
+        let (b, positions) = (task / blocks, range(task % blocks));
+        let Some(twin) = twin(b) else { return };
+        let len = positions.len() * head_dim;
+        let part = |b: usize| (b * tokens + positions.start) * head_dim;
+        // SAFETY: nobody writes to the twin's positions any more, nobody else to these.
+        unsafe { shared.range(part(b), len).copy_from_slice(shared.range(part(twin), len)) };
+    });
 }
+
+/// Positions per task of the table.
+const BLOCK: usize = 64;
 
 /// Shape of what is rotated.
 #[derive(Clone, Copy)]
-pub(crate) struct Dims {
+pub struct Dims {
     /// B·T.
     pub rows: usize,
+    /// H.
     pub heads: usize,
+    /// D.
     pub head_dim: usize,
 }
 
@@ -79,9 +85,7 @@ unsafe fn rotate<S: Simd, X: Element>(
 ) {
     let half = d / 2;
     let (sign, factor) = (s.splat(sign), s.splat(factor));
-    let mut j = 0;
-    while j < half {
-        let n = (half - j).min(S::LANES);
+    vectors!(S, half, |j, n| {
         // SAFETY: j + n <= half.
         unsafe {
             let (x1, x2) = (X::load_n(s, x.add(j), n), X::load_n(s, x.add(half + j), n));
@@ -91,8 +95,7 @@ unsafe fn rotate<S: Simd, X: Element>(
             X::store_n(s, y.add(j), y1, n);
             X::store_n(s, y.add(half + j), y2, n);
         }
-        j += n;
-    }
+    });
 }
 
 simd_fn! { fn rotate_rows[X: Element](dims: Dims, sign: f32, x: *const X, table: *const f32, y: *mut X) = rotate_kernel }
@@ -120,7 +123,7 @@ fn rotate_kernel<S: Simd, X: Element>(
 ///
 /// # Safety
 /// x and y must be valid for `rows·heads·head_dim` values, table for `rows·head_dim`; y may be x.
-pub(crate) unsafe fn rope<X: Element>(
+pub unsafe fn rope<X: Element>(
     cx: &Context,
     dims: Dims,
     inverse: bool,
@@ -176,7 +179,7 @@ fn norm_kernel<S: Simd, X: Element>(
 ///
 /// # Safety
 /// x and y must be valid for `rows·heads·head_dim` values, table for `rows·head_dim`; y may be x.
-pub(crate) unsafe fn rope_norm<X: Element>(
+pub unsafe fn rope_norm<X: Element>(
     cx: &Context,
     dims: Dims,
     (scale, eps): (f32, f32),
@@ -228,8 +231,7 @@ fn norm_grad_kernel<S: Simd, X: Element>(
                 let mean = row_dot(s, d, y, dy) / d as f32 / (scale * scale);
                 let (mean, r) = (s.splat(-mean), s.splat(statistics[index] * scale));
                 let (half, table) = (d / 2, table.add(row * d));
-                for j in (0..half).step_by(S::LANES) {
-                    let n = (half - j).min(S::LANES);
+                vectors!(S, half, |j, n| {
                     let x1 = normed::<S, X>(s, y.add(j), dy.add(j), n, mean, r);
                     let x2 = normed::<S, X>(s, y.add(half + j), dy.add(half + j), n, mean, r);
                     let cos = f32::load_n(s, table.add(j), n);
@@ -237,7 +239,7 @@ fn norm_grad_kernel<S: Simd, X: Element>(
                     let (x1, x2) = turn(s, (x1, x2), (cos, s.sub(s.splat(0.0), sin)));
                     X::store_n(s, dx.add(j), x1, n);
                     X::store_n(s, dx.add(half + j), x2, n);
-                }
+                });
             }
         }
     }
@@ -264,7 +266,7 @@ unsafe fn normed<S: Simd, X: Element>(
 ///
 /// # Safety
 /// As of [`rope_norm`]; dx may be y or dy.
-pub(crate) unsafe fn rope_norm_grad<X: Element>(
+pub unsafe fn rope_norm_grad<X: Element>(
     cx: &Context,
     dims: Dims,
     scale: f32,
