@@ -2,9 +2,9 @@
 
     check.py FIXTURES_DIR MODE...
 
-Every model fixture that has only the options of the two presets: its loss and all its gradients. Both trajectories: the
-loss of every step and the parameters after the last. f32 modes must come within a small multiple of rounding; bf16 modes
-within what bf16 rounding does to a model of this size. Exits 1 if any is off.
+Every model fixture that has only the options of the two presets: its loss and all its gradients. Both trajectories:
+the loss of every step and the parameters after the last. f32 modes must come within a small multiple of rounding; bf16
+modes within what bf16 rounding does to a model of this size. Exits 1 if any is off.
 """
 
 import json

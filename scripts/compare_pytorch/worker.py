@@ -2,7 +2,7 @@
 argument and commands as lines on stdin; answers each with one JSON line.
 
     {"mode", "style", "threads", "model", "rows"}      model: Kiln's configuration, rows: of a micro-batch
-    <- {"ready": true, "torch", "import_rss_bytes"}    when compiled and warmed up
+    <- {"torch", "import_rss_bytes"}                   when compiled and warmed up
     step N   -> {"step_seconds", "optimizer_seconds", "loss"}
     finish   -> {"peak_rss_bytes"}
 
@@ -54,7 +54,7 @@ def serve(spec, answer):
     # The first step compiles; the second is the first whose optimizer state and memory are those of all that follow.
     step(0)
     step(0)
-    answer({"ready": True, "torch": torch.__version__, "import_rss_bytes": import_rss})
+    answer({"torch": torch.__version__, "import_rss_bytes": import_rss})
     for line in sys.stdin:
         command, *arguments = line.split()
         if command == "finish":
