@@ -93,7 +93,7 @@ class PyTorch:
                 "rows": train["device_batch_size"]}
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
         self.process = subprocess.Popen(
-            [sys.executable, str(PYTORCH / "worker.py"), json.dumps(spec)], env=environment, text=True,
+            [sys.executable, "-B", str(PYTORCH / "worker.py"), json.dumps(spec)], env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def warm_up(self):
@@ -336,7 +336,8 @@ def main():
         if args.check:
             if not (args.check / "model_classic.json").is_file():
                 raise Failed(f"there are no model fixtures in {args.check}: name the repository's tests/fixtures")
-            return subprocess.run([sys.executable, str(PYTORCH / "check.py"), str(args.check), *args.modes]).returncode
+            command = [sys.executable, "-B", str(PYTORCH / "check.py"), str(args.check), *args.modes]
+            return subprocess.run(command).returncode
         return compare(args)
     except Failed as e:
         note(f"error: {e}")

@@ -3,11 +3,14 @@
     check.py FIXTURES_DIR MODE...
 
 Every model fixture that has only the options of the two presets: its loss and all its gradients. Both trajectories:
-the loss of every step and the parameters after the last. f32 modes must come within a small multiple of rounding; bf16
-modes within what bf16 rounding does to a model of this size. Exits 1 if any is off.
+the loss of every step and the parameters after the last. Exits 1 if any is off.
+
+An error is max|a - b| / max|b|. In f32 the limits are those of Kiln's own fixture tests, which leave room for float32
+arithmetic in another order; in bf16, for what rounding to 8 bits does to models of this size.
 """
 
 import json
+import math
 import struct
 import sys
 from pathlib import Path
@@ -19,10 +22,7 @@ from optimizer import group_of
 from training import BF16_STYLES, Training
 
 DTYPES = {"F32": torch.float32, "I32": torch.int32}
-MODELS = ("classic", "classic_L", "value_embeds", "smear", "backout", "modern")
-# Largest errors: of losses relative to them, of a tensor as |a - b| / |b| in the Frobenius norm.
-LIMITS = {"f32": {"loss": 2e-6, "gradient": 5e-6, "trajectory": 1e-5, "parameter": 1e-4},
-          "bf16": {"loss": 2e-2, "gradient": 1e-1, "trajectory": 2e-2, "parameter": 1e-1}}
+LIMITS = {"f32": {"out.loss": 2e-5, "tensor": 1e-4}, "bf16": {"out.loss": 2e-2, "tensor": 1e-1}}
 
 
 def read_safetensors(path):
@@ -42,60 +42,66 @@ def parameters(tensors, names):
     return {n: tensors[f"param.{n}"].clone() for n in names}
 
 
-def error(a, b):
-    """|a - b| / |b| in the Frobenius norm."""
-    a, b = a.double(), b.double()
-    return ((a - b).norm() / b.norm().clamp_min(1e-30)).item()
-
-
-def check_model(folder, name, mode, style):
-    """{what: error} of one model fixture."""
-    meta = json.loads((folder / f"model_{name}.json").read_text())
-    tensors = read_safetensors(folder / f"model_{name}.safetensors")
+def model_results(folder, meta, tensors, mode, style):
+    """(what, found, expected) of a model fixture: the loss and all gradients."""
     weights = parameters(read_safetensors(folder / meta["params_file"]), meta["params"])
     ids, targets = tensors["in.ids"].long(), tensors["in.targets"].long()
     training = Training(Config.from_json(meta["config"]), mode, style, ids.numel(), weights)
-    loss = training.gradients(ids, targets)
-    worst = 0.0
+    yield "out.loss", torch.tensor([training.gradients(ids, targets)]), tensors["out.loss"]
     for n, p in training.weights.items():
-        gradient = p.grad.float()[:: meta["grad_row_stride"].get(n, 1)]
-        worst = max(worst, error(gradient, tensors[f"grad.param.{n}"]))
-        worst = max(worst, abs(p.grad.double().norm().item() / meta["grad_frobenius"][n] - 1))
-    return {"loss": abs(loss / tensors["out.loss"].item() - 1), "gradient": worst}
+        stride = meta["grad_row_stride"].get(n, 1)
+        yield f"grad.param.{n}", p.grad[::stride], tensors[f"grad.param.{n}"]
+        whole = torch.tensor([meta["grad_frobenius"][n]], dtype=torch.float64)
+        yield f"grad.param.{n}", p.grad.double().norm()[None], whole
 
 
-def check_trajectory(folder, name, mode, style):
-    """{what: error} of a fixture of several training steps."""
-    meta = json.loads((folder / f"traj_{name}.json").read_text())
-    tensors = read_safetensors(folder / f"traj_{name}.safetensors")
+def trajectory_results(folder, meta, tensors, mode, style):
+    """(what, found, expected) of several training steps: the losses and the last parameters."""
     attrs, config = meta["attrs"], Config.from_json(meta["config"])
-    for n, expected in meta["groups"].items():
+    for n, (kind, lr) in meta["groups"].items():
         found = group_of(n, config.n_embd, attrs["tokens_per_batch"])
-        assert found[0] == expected[0] and abs(found[1] / expected[1] - 1) < 1e-12, (n, found, expected)
+        assert found[0] == kind and math.isclose(found[1], lr), (n, found, kind, lr)
     training = Training(config, mode, style, attrs["tokens_per_batch"], parameters(tensors, meta["groups"]))
-    worst = 0.0
+    losses = []
     for t, (ids, targets) in enumerate(zip(tensors["in.ids"].long(), tensors["in.targets"].long())):
-        schedule = attrs["lr_mult"][t], attrs["momentum"][t], attrs["weight_decay"][t]
-        _, _, loss = training.timed(ids, targets, schedule)
-        worst = max(worst, abs(loss / tensors["out.loss"][t].item() - 1))
-    final = max(error(p.detach(), tensors[f"out.param.{n}"]) for n, p in training.masters.items())
-    return {"trajectory": worst, "parameter": final}
+        losses.append(training.gradients(ids, targets))
+        training.step(attrs["lr_mult"][t], attrs["momentum"][t], attrs["weight_decay"][t])
+    yield "out.loss", torch.tensor(losses), tensors["out.loss"]
+    for n, p in training.masters.items():
+        yield f"out.param.{n}", p.detach(), tensors[f"out.param.{n}"]
+
+
+def worst(results, limits):
+    """(error over what is allowed, error, what) of the worst result."""
+    verdicts = []
+    for what, a, b in results:
+        a, b = a.double(), b.double()
+        error = ((a - b).abs().max() / b.abs().max()).item()
+        share = error / limits.get(what, limits["tensor"])
+        verdicts.append((share if math.isfinite(share) else math.inf, error, what))
+    return max(verdicts)
+
+
+CASES = [(f"model_{name}", model_results)
+         for name in ("classic", "classic_L", "value_embeds", "smear", "backout", "modern")]
+CASES += [(f"traj_{name}", trajectory_results) for name in ("classic", "modern")]
 
 
 def main():
     folder, modes = Path(sys.argv[1]), sys.argv[2:]
-    cases = [("model", n, check_model) for n in MODELS] + [("traj", n, check_trajectory) for n in ("classic", "modern")]
     good = True
     for mode in modes:
         dtype = mode.split("-")[1]
         for style in BF16_STYLES if dtype == "bf16" else ("",):
-            for kind, name, check in cases:
-                errors = check(folder, name, mode, style)
-                off = [what for what, e in errors.items() if not e <= LIMITS[dtype][what]]
-                good = good and not off
-                numbers = ", ".join(f"{what} off by {e:.1e}" for what, e in errors.items())
-                verdict = f"TOO MUCH ({', '.join(off)})" if off else "ok"
-                print(f"{mode + ' ' + style:22} {kind}_{name:13} {numbers}: {verdict}", flush=True)
+            for name, results in CASES:
+                meta = json.loads((folder / f"{name}.json").read_text())
+                tensors = read_safetensors(folder / f"{name}.safetensors")
+                torch.compiler.reset()
+                share, error, what = worst(results(folder, meta, tensors, mode, style), LIMITS[dtype])
+                good = good and share <= 1
+                verdict = "ok" if share <= 1 else "OFF"
+                print(f"{verdict:4} {mode + ' ' + style:23} {name:19} worst: {what} by {error:.1e}, "
+                      f"{share:.2f} of what is allowed", flush=True)
     return 0 if good else 1
 
 
