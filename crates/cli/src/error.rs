@@ -9,6 +9,9 @@ use kiln_corpus::CorpusError;
 use crate::hint;
 use crate::interrupt::{self, Interrupted};
 
+/// Exit code of wrong usage, as of the parser of arguments.
+const USAGE: u8 = 2;
+
 /// A failure of this crate that comes with advice.
 #[derive(Debug)]
 pub struct Advised {
@@ -20,6 +23,32 @@ impl Advised {
     /// `message` says what is wrong, `hint` what to do about it.
     pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: hint.into() }
+    }
+
+    /// The same, where what is wrong is how the command was called.
+    pub fn usage(self) -> anyhow::Error {
+        wrong_usage(self.into())
+    }
+}
+
+/// Marks a failure as one of how the command was called: it ends with 2.
+pub fn wrong_usage(error: anyhow::Error) -> anyhow::Error {
+    anyhow::Error::new(WrongUsage(error))
+}
+
+/// Stands for the failure that it holds, which it shows as its own.
+#[derive(Debug)]
+struct WrongUsage(anyhow::Error);
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for WrongUsage {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.0.as_ref())
     }
 }
 
@@ -47,7 +76,11 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = hint(error) {
         let _ = writeln!(stderr, "hint: {hint}");
     }
-    ExitCode::FAILURE
+    if error.chain().any(|cause| cause.is::<WrongUsage>()) {
+        ExitCode::from(USAGE)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

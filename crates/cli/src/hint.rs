@@ -120,8 +120,8 @@ fn checkpoint(error: &CheckpointError) -> Option<String> {
 }
 
 fn settings(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(ConfigError::Invalid { field, .. }) = cause.downcast_ref() {
-        return Some(sets(field));
+    if let Some(ConfigError::Invalid { field, reason }) = cause.downcast_ref() {
+        return Some(of_model(field, reason));
     }
     match cause.downcast_ref()? {
         OptimError::Setting { setting, .. } => Some(sets(setting)),
@@ -130,6 +130,20 @@ fn settings(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
                 .to_owned(),
         ),
         _ => None,
+    }
+}
+
+/// What may be done about a field of the model.
+fn of_model(field: &str, reason: &str) -> String {
+    match field {
+        // What these gates read is too narrow; the flags of the same name only turn them off.
+        "smear" | "value_embeds" if reason.contains("width") => {
+            let off = field.replace('_', "-");
+            format!("--n-embd or --aspect-ratio widens the model; --{off} false does without")
+        }
+        "n_embd" => "--n-embd sets it, or --depth and --aspect-ratio".to_owned(),
+        "n_head" => "--n-head sets it; without, a divisor of the width is chosen".to_owned(),
+        _ => sets(field),
     }
 }
 
@@ -161,5 +175,15 @@ mod tests {
         let field = |field| ConfigError::Invalid { field, reason: String::new() };
         assert_eq!(of(&field("n_layer")).as_deref(), Some("--depth sets it"));
         assert_eq!(of(&field("window_pattern")).as_deref(), Some("--window-pattern sets it"));
+    }
+
+    #[test]
+    fn a_model_too_narrow_for_its_gates_is_to_be_widened() {
+        for (field, flag) in [("smear", "--smear false"), ("value_embeds", "--value-embeds false")]
+        {
+            let reason = "needs a width of at least 24, not 8".to_owned();
+            let advice = of(&ConfigError::Invalid { field, reason }).unwrap();
+            assert!(advice.contains("--n-embd") && advice.contains(flag), "{advice}");
+        }
     }
 }

@@ -1,21 +1,49 @@
 //! The executor of this machine.
 
+use std::fmt::Display;
+use std::sync::Mutex;
+use std::thread;
+
 use kiln_cpu::{Context, Cpu, Isa, peak};
 use kiln_model::Compute;
 
 use crate::args::Globals;
+use crate::error::Advised;
 use crate::run_options::Dtype;
 
 /// Instruction set (of `KILN_ISA`, or the best) and threads (of `--threads`, or one per core).
 pub fn context(globals: &Globals) -> anyhow::Result<Context> {
-    Ok(Context::new(Isa::from_env()?, threads(globals)))
+    let (isa, threads) = (Isa::from_env()?, threads(globals));
+    check_threads(threads)?;
+    Ok(Context::new(isa, threads))
+}
+
+/// Tries whether the system lets this process have so many threads at once: a pool that cannot start is no pool.
+fn check_threads(threads: usize) -> anyhow::Result<()> {
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let _closed = gate.lock();
+        for _ in 1..threads {
+            let started = thread::Builder::new().spawn_scoped(scope, || drop(gate.lock()));
+            started.map_err(|error| too_many_threads(threads, &error))?;
+        }
+        Ok(())
+    })
+}
+
+/// What to tell when threads cannot be started.
+pub fn too_many_threads(threads: usize, error: &dyn Display) -> anyhow::Error {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let message = format!("cannot start {threads} threads: {error}");
+    Advised::new(message, format!("this machine has {cores} cores; --threads {cores} or less"))
+        .into()
 }
 
 /// Threads to use.
 pub fn threads(globals: &Globals) -> usize {
     globals
         .threads
-        .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+        .map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 /// The CPU executor.

@@ -16,7 +16,6 @@ mod run_options;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 
 use crate::args::{Cli, Globals};
@@ -43,5 +42,5 @@ fn limit_threads(globals: &Globals) -> anyhow::Result<()> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(usize::from(threads))
         .build_global()
-        .with_context(|| format!("cannot start {threads} threads"))
+        .map_err(|error| machine::too_many_threads(usize::from(threads), &error))
 }

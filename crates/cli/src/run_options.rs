@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use kiln_model::{Compute, ModelConfig, Preset, Proportions};
+use kiln_model::{Compute, ModelConfig, Preset, Proportions, heads_near};
 use kiln_optim::{MuonMethod, Settings};
 use kiln_train::config::{Horizon, RunConfig, TrainSettings};
 use serde::Deserialize;
 
 use crate::args::parse_share;
-use crate::error::Advised;
+use crate::error::{Advised, wrong_usage};
 
 /// Element type of products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -30,156 +30,186 @@ impl From<Dtype> for Compute {
     }
 }
 
-/// Declares the options once: as a clap group, as TOML keys (the flags' names with `_`), and how one set lies over another.
+/// Declares the options once: as clap groups, as TOML keys (the flags' names with `_`), and how one set lies over another.
 macro_rules! options {
-    ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
+    (
+        first { $($(#[$meta:meta])* $name:ident: $ty:ty,)* }
+        model { $($(#[$model_meta:meta])* $model_name:ident: $model_ty:ty,)* }
+        rest { $($(#[$rest_meta:meta])* $rest_name:ident: $rest_ty:ty,)* }
+    ) => {
         /// Every option of a run; none is given unless the user gave it.
         #[derive(Args, Clone, Debug, Default, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct RunOptions {
-            $($(#[$meta])* pub $name: Option<$ty>,)*
+            $($(#[$meta])* #[arg(allow_negative_numbers = true)] pub $name: Option<$ty>,)*
+            $($(#[$model_meta])* #[arg(allow_negative_numbers = true)]
+              pub $model_name: Option<$model_ty>,)*
+            $($(#[$rest_meta])* #[arg(allow_negative_numbers = true)]
+              pub $rest_name: Option<$rest_ty>,)*
         }
 
         impl RunOptions {
             /// These options, and those of `base` where these say nothing.
             pub fn over(self, base: RunOptions) -> RunOptions {
-                RunOptions { $($name: self.$name.or(base.$name),)* }
+                RunOptions {
+                    $($name: self.$name.or(base.$name),)*
+                    $($model_name: self.$model_name.or(base.$model_name),)*
+                    $($rest_name: self.$rest_name.or(base.$rest_name),)*
+                }
+            }
+        }
+
+        /// The options of a model alone, for commands that train nothing.
+        #[derive(Args, Clone, Debug, Default)]
+        pub struct ModelOptions {
+            $($(#[$model_meta])* #[arg(allow_negative_numbers = true)]
+              pub $model_name: Option<$model_ty>,)*
+        }
+
+        impl From<ModelOptions> for RunOptions {
+            fn from(model: ModelOptions) -> RunOptions {
+                RunOptions { $($model_name: model.$model_name,)* ..RunOptions::default() }
             }
         }
     };
 }
 
 options! {
-    /// Documents: a .jsonl or .jsonl.zst file, or a folder of them (the last is for validation)
-    #[arg(long, value_name = "PATH", help_heading = "Data")]
-    data: PathBuf,
-    /// Folder of the tokenizer
-    #[arg(long, value_name = "DIR", help_heading = "Data")]
-    tokenizer: PathBuf,
-    /// Field of the documents that holds the text [default: text]
-    #[arg(long, value_name = "NAME", help_heading = "Data")]
-    field: String,
-    /// Share of the documents held out, where the data are one file [default: 0.05]
-    #[arg(long, value_name = "X", value_parser = parse_share, help_heading = "Data")]
-    validation_share: f64,
-    /// Fail at the first line that is no document
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Data")]
-    strict: bool,
+    first {
+        /// Documents: a .jsonl or .jsonl.zst file, or a folder of them (the last is for validation)
+        #[arg(long, value_name = "PATH", help_heading = "Data")]
+        data: PathBuf,
+        /// Folder of the tokenizer
+        #[arg(long, value_name = "DIR", help_heading = "Data")]
+        tokenizer: PathBuf,
+        /// Field of the documents that holds the text [default: text]
+        #[arg(long, value_name = "NAME", help_heading = "Data")]
+        field: String,
+        /// Share of the documents held out, where the data are one file [default: 0.05]
+        #[arg(long, value_name = "X", value_parser = parse_share, help_heading = "Data")]
+        validation_share: f64,
+        /// Fail at the first line that is no document
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Data")]
+        strict: bool,
+    }
+    model {
+        /// Layers; width, heads and rates follow from it [default: 4]
+        #[arg(long, value_name = "N", help_heading = "Model")]
+        depth: usize,
+        /// Width per layer [default: 64]
+        #[arg(long, value_name = "N", help_heading = "Model")]
+        aspect_ratio: usize,
+        /// Head size to come near to [default: 128]
+        #[arg(long, value_name = "N", help_heading = "Model")]
+        head_dim: usize,
+        /// Width, in place of depth x aspect ratio
+        #[arg(long, value_name = "N", help_heading = "Model")]
+        n_embd: usize,
+        /// Query heads, in place of what the head size gives
+        #[arg(long, value_name = "N", help_heading = "Model")]
+        n_head: usize,
+        /// Key/value heads, a divisor of the query heads [default: as many]
+        #[arg(long, value_name = "N", help_heading = "Model")]
+        n_kv_head: usize,
+        /// classic: the plain GPT; modern: with value embeddings, smear, backout, sharper attention [default: modern]
+        #[arg(long, value_name = "NAME", value_parser = ["classic", "modern"], help_heading = "Model")]
+        preset: String,
+        /// Tokens per row, T [default: 512]
+        #[arg(long, value_name = "T", help_heading = "Model")]
+        seq_len: usize,
+        /// Windows of the layers, repeated: L the whole row, S a short one; the last layer is always L [default: L]
+        #[arg(long, value_name = "LETTERS", help_heading = "Model")]
+        window_pattern: String,
+        /// Base of the rotary angles [default: of the preset]
+        #[arg(long, value_name = "X", help_heading = "Model")]
+        rope_base: f32,
+        /// Factor of queries and keys after their norm [default: of the preset]
+        #[arg(long, value_name = "X", help_heading = "Model")]
+        qk_scale: f32,
+        /// Value embeddings on every other layer [default: of the preset]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
+        value_embeds: bool,
+        /// Mix each embedding with the one before [default: of the preset]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
+        smear: bool,
+        /// Take a middle layer's state off the last one [default: of the preset]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
+        backout: bool,
+        /// Element type of products [default: bf16 where the machine multiplies it by itself, else f32]
+        #[arg(long, value_enum, help_heading = "Model")]
+        dtype: Dtype,
+    }
 
-    /// Layers; width, heads and rates follow from it [default: 4]
-    #[arg(long, value_name = "N", help_heading = "Model")]
-    depth: usize,
-    /// Width per layer [default: 64]
-    #[arg(long, value_name = "N", help_heading = "Model")]
-    aspect_ratio: usize,
-    /// Head size to come near to [default: 128]
-    #[arg(long, value_name = "N", help_heading = "Model")]
-    head_dim: usize,
-    /// Width, in place of depth x aspect ratio
-    #[arg(long, value_name = "N", help_heading = "Model")]
-    n_embd: usize,
-    /// Query heads, in place of what the head size gives
-    #[arg(long, value_name = "N", help_heading = "Model")]
-    n_head: usize,
-    /// Key/value heads, a divisor of the query heads [default: as many]
-    #[arg(long, value_name = "N", help_heading = "Model")]
-    n_kv_head: usize,
-    /// classic: the plain GPT; modern: with value embeddings, smear, backout, sharper attention [default: modern]
-    #[arg(long, value_name = "NAME", value_parser = ["classic", "modern"], help_heading = "Model")]
-    preset: String,
-    /// Tokens per row, T [default: 512]
-    #[arg(long, value_name = "T", help_heading = "Model")]
-    seq_len: usize,
-    /// Windows of the layers, repeated: L the whole row, S a short one; the last layer is always L [default: L]
-    #[arg(long, value_name = "LETTERS", help_heading = "Model")]
-    window_pattern: String,
-    /// Base of the rotary angles [default: of the preset]
-    #[arg(long, value_name = "X", help_heading = "Model")]
-    rope_base: f32,
-    /// Factor of queries and keys after their norm [default: of the preset]
-    #[arg(long, value_name = "X", help_heading = "Model")]
-    qk_scale: f32,
-    /// Value embeddings on every other layer [default: of the preset]
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
-    value_embeds: bool,
-    /// Mix each embedding with the one before [default: of the preset]
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
-    smear: bool,
-    /// Take a middle layer's state off the last one [default: of the preset]
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
-    backout: bool,
-    /// Element type of products [default: bf16 where the machine multiplies it by itself, else f32]
-    #[arg(long, value_enum, help_heading = "Model")]
-    dtype: Dtype,
+    rest {
+        /// Rows per micro-batch, B [default: 8]
+        #[arg(long, value_name = "B", help_heading = "Batches and length")]
+        device_batch_size: usize,
+        /// Tokens per optimizer step, a multiple of B x T [default: 16384, or B x T if more]
+        #[arg(long, value_name = "TOKENS", help_heading = "Batches and length")]
+        total_batch_size: usize,
+        /// Number of optimizer steps
+        #[arg(long, value_name = "N", help_heading = "Batches and length")]
+        num_iterations: u64,
+        /// Spend so many floating-point operations
+        #[arg(long, value_name = "F", help_heading = "Batches and length")]
+        target_flops: f64,
+        /// Train on so many tokens per parameter [default: 8]
+        #[arg(long, value_name = "R", help_heading = "Batches and length")]
+        target_param_data_ratio: f64,
+        /// Train for about so many minutes
+        #[arg(long, value_name = "M", help_heading = "Batches and length")]
+        minutes: f64,
 
-    /// Rows per micro-batch, B [default: 8]
-    #[arg(long, value_name = "B", help_heading = "Batches and length")]
-    device_batch_size: usize,
-    /// Tokens per optimizer step, a multiple of B x T [default: 16384, or B x T if more]
-    #[arg(long, value_name = "TOKENS", help_heading = "Batches and length")]
-    total_batch_size: usize,
-    /// Number of optimizer steps
-    #[arg(long, value_name = "N", help_heading = "Batches and length")]
-    num_iterations: u64,
-    /// Spend so many floating-point operations
-    #[arg(long, value_name = "F", help_heading = "Batches and length")]
-    target_flops: f64,
-    /// Train on so many tokens per parameter [default: 8]
-    #[arg(long, value_name = "R", help_heading = "Batches and length")]
-    target_param_data_ratio: f64,
-    /// Train for about so many minutes
-    #[arg(long, value_name = "M", help_heading = "Batches and length")]
-    minutes: f64,
+        /// Steps between evaluations; 0: at the end only [default: 250]
+        #[arg(long, value_name = "N", help_heading = "Loop")]
+        eval_every: u64,
+        /// Most held-out tokens of an evaluation [default: 262144]
+        #[arg(long, value_name = "N", help_heading = "Loop")]
+        eval_tokens: u64,
+        /// Steps between checkpoints; 0: at the end only [default: 250]
+        #[arg(long, value_name = "N", help_heading = "Loop")]
+        save_every: u64,
+        /// Checkpoints that are kept; 0: all [default: 3]
+        #[arg(long, value_name = "K", help_heading = "Loop")]
+        keep: usize,
+        /// Steps between samples; 0: none [default: 0]
+        #[arg(long, value_name = "N", help_heading = "Loop")]
+        sample_every: u64,
+        /// Seed of initial values and of the documents' order [default: 0]
+        #[arg(long, value_name = "S", help_heading = "Loop")]
+        seed: u64,
 
-    /// Steps between evaluations; 0: at the end only [default: 250]
-    #[arg(long, value_name = "N", help_heading = "Loop")]
-    eval_every: u64,
-    /// Most held-out tokens of an evaluation [default: 262144]
-    #[arg(long, value_name = "N", help_heading = "Loop")]
-    eval_tokens: u64,
-    /// Steps between checkpoints; 0: at the end only [default: 250]
-    #[arg(long, value_name = "N", help_heading = "Loop")]
-    save_every: u64,
-    /// Checkpoints that are kept; 0: all [default: 3]
-    #[arg(long, value_name = "K", help_heading = "Loop")]
-    keep: usize,
-    /// Steps between samples; 0: none [default: 0]
-    #[arg(long, value_name = "N", help_heading = "Loop")]
-    sample_every: u64,
-    /// Seed of initial values and of the documents' order [default: 0]
-    #[arg(long, value_name = "S", help_heading = "Loop")]
-    seed: u64,
-
-    /// Muon's rate [default: 0.02]
-    #[arg(long, value_name = "X", help_heading = "Optimizer")]
-    matrix_lr: f64,
-    /// AdamW's rate of the token embedding [default: 0.3]
-    #[arg(long, value_name = "X", help_heading = "Optimizer")]
-    embedding_lr: f64,
-    /// AdamW's rate of the output layer [default: 0.004]
-    #[arg(long, value_name = "X", help_heading = "Optimizer")]
-    unembedding_lr: f64,
-    /// Muon's weight decay [default: 0.2]
-    #[arg(long, value_name = "X", help_heading = "Optimizer")]
-    weight_decay: f64,
-    /// How Muon orthogonalises: polar-express or newton-schulz [default: polar-express]
-    #[arg(long, value_name = "NAME", value_parser = ["polar-express", "newton-schulz"], help_heading = "Optimizer")]
-    muon: String,
-    /// Iterations of it [default: 5]
-    #[arg(long, value_name = "N", help_heading = "Optimizer")]
-    muon_steps: usize,
-    /// Orthogonalise each attention head on its own
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Optimizer")]
-    muon_per_head: bool,
-    /// Share of the steps in which rates rise [default: 0]
-    #[arg(long, value_name = "X", help_heading = "Optimizer")]
-    warmup_ratio: f64,
-    /// Share of the steps in which rates fall [default: 0.4]
-    #[arg(long, value_name = "X", help_heading = "Optimizer")]
-    warmdown_ratio: f64,
-    /// What is left of the rates at the end [default: 0]
-    #[arg(long, value_name = "X", help_heading = "Optimizer")]
-    final_lr_frac: f64,
+        /// Muon's rate [default: 0.02]
+        #[arg(long, value_name = "X", help_heading = "Optimizer")]
+        matrix_lr: f64,
+        /// AdamW's rate of the token embedding [default: 0.3]
+        #[arg(long, value_name = "X", help_heading = "Optimizer")]
+        embedding_lr: f64,
+        /// AdamW's rate of the output layer [default: 0.004]
+        #[arg(long, value_name = "X", help_heading = "Optimizer")]
+        unembedding_lr: f64,
+        /// Muon's weight decay [default: 0.2]
+        #[arg(long, value_name = "X", help_heading = "Optimizer")]
+        weight_decay: f64,
+        /// How Muon orthogonalises: polar-express or newton-schulz [default: polar-express]
+        #[arg(long, value_name = "NAME", value_parser = ["polar-express", "newton-schulz"], help_heading = "Optimizer")]
+        muon: String,
+        /// Iterations of it [default: 5]
+        #[arg(long, value_name = "N", help_heading = "Optimizer")]
+        muon_steps: usize,
+        /// Orthogonalise each attention head on its own
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Optimizer")]
+        muon_per_head: bool,
+        /// Share of the steps in which rates rise [default: 0]
+        #[arg(long, value_name = "X", help_heading = "Optimizer")]
+        warmup_ratio: f64,
+        /// Share of the steps in which rates fall [default: 0.4]
+        #[arg(long, value_name = "X", help_heading = "Optimizer")]
+        warmdown_ratio: f64,
+        /// What is left of the rates at the end [default: 0]
+        #[arg(long, value_name = "X", help_heading = "Optimizer")]
+        final_lr_frac: f64,
+    }
 }
 
 impl RunOptions {
@@ -200,25 +230,25 @@ impl RunOptions {
         })
     }
 
-    /// The model, with its vocabulary.
-    pub fn model(&self, vocab_size: usize) -> anyhow::Result<ModelConfig> {
+    /// The model, with its vocabulary. Heads follow from the width, whatever that follows from.
+    fn model(&self, vocab_size: usize) -> anyhow::Result<ModelConfig> {
         let preset: Preset = self.preset.as_deref().unwrap_or("modern").parse()?;
         let standard = Proportions::default();
-        let proportions = Proportions {
-            aspect_ratio: self.aspect_ratio.unwrap_or(standard.aspect_ratio),
-            head_dim: self.head_dim.unwrap_or(standard.head_dim),
+        let aspect_ratio = self.aspect_ratio.unwrap_or(standard.aspect_ratio);
+        let head_dim = self.head_dim.unwrap_or(standard.head_dim).max(1);
+        let n_layer = self.depth.unwrap_or(4);
+        let n_embd = self.n_embd.unwrap_or(n_layer * aspect_ratio);
+        let n_head = self.n_head.unwrap_or_else(|| heads_near(n_embd, head_dim));
+        let mut model = ModelConfig {
+            n_layer,
+            n_embd,
+            n_head,
+            n_kv_head: self.n_kv_head.unwrap_or(n_head),
+            sequence_len: self.seq_len.unwrap_or(TrainSettings::default().seq_len),
+            vocab_size,
+            ..ModelConfig::default()
         };
-        let seq_len = self.seq_len.unwrap_or(TrainSettings::default().seq_len);
-        let depth = self.depth.unwrap_or(4);
-        let mut model = ModelConfig::from_depth(depth, proportions, preset, vocab_size, seq_len)?;
-        if let Some(n_embd) = self.n_embd {
-            model.n_embd = n_embd;
-        }
-        if let Some(n_head) = self.n_head {
-            model.n_head = n_head;
-            model.n_kv_head = n_head;
-        }
-        set(&mut model.n_kv_head, self.n_kv_head);
+        model.apply_preset(preset);
         set(&mut model.window_pattern, self.window_pattern.clone());
         set(&mut model.rope_base, self.rope_base);
         set(&mut model.qk_scale, self.qk_scale);
@@ -265,6 +295,7 @@ impl RunOptions {
         let sizes = [
             ("--depth", self.depth, 1 << 12),
             ("--aspect-ratio", self.aspect_ratio, 1 << 12),
+            ("--head-dim", self.head_dim, 1 << 20),
             ("--n-embd", self.n_embd, 1 << 20),
             ("--seq-len", self.seq_len, 1 << 24),
             ("--device-batch-size", self.device_batch_size, 1 << 24),
@@ -287,8 +318,12 @@ impl RunOptions {
     }
 
     /// The whole run, for a tokenizer of `vocab_size` tokens. Products are f32 unless an option says otherwise: the
-    /// machine's own choice is the caller's.
+    /// machine's own choice is the caller's. What does not fit is wrong usage.
     pub fn resolve(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
+        self.resolve_values(vocab_size).map_err(wrong_usage)
+    }
+
+    fn resolve_values(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
         self.check_sizes(vocab_size)?;
         let model = self.model(vocab_size)?;
         let mut train = TrainSettings { seq_len: model.sequence_len, ..TrainSettings::default() };
@@ -388,5 +423,34 @@ mod tests {
         assert!(minutes.resolve(512).unwrap_err().to_string().contains("--minutes"));
         let heads = RunOptions { n_head: Some(5), ..RunOptions::default() };
         assert!(heads.resolve(512).is_err());
+    }
+
+    #[test]
+    fn heads_follow_from_a_width_that_is_given() {
+        let heads = |options: RunOptions| {
+            let model = options.resolve(512).unwrap().model;
+            (model.n_embd, model.n_head, model.n_kv_head)
+        };
+        let options = RunOptions { n_embd: Some(768), ..RunOptions::default() };
+        assert_eq!(heads(options.clone()), (768, 6, 6));
+        assert_eq!(heads(RunOptions { head_dim: Some(64), ..options.clone() }), (768, 12, 12));
+        assert_eq!(heads(RunOptions { n_kv_head: Some(2), ..options.clone() }), (768, 6, 2));
+        assert_eq!(heads(RunOptions { n_head: Some(4), ..options }), (768, 4, 4));
+        assert_eq!(heads(RunOptions::default()), (256, 2, 2));
+    }
+
+    #[test]
+    fn a_narrow_model_may_do_without_the_gates_that_it_is_too_narrow_for() {
+        let narrow = RunOptions { n_embd: Some(16), ..RunOptions::default() };
+        assert!(narrow.resolve(512).unwrap_err().to_string().contains("width of at least 24"));
+        let without = RunOptions { smear: Some(false), ..narrow };
+        assert_eq!(without.resolve(512).unwrap().model.n_embd, 16);
+    }
+
+    #[test]
+    fn the_models_options_are_options_of_a_run() {
+        let model = ModelOptions { depth: Some(3), smear: Some(false), ..ModelOptions::default() };
+        let run = RunOptions::from(model).resolve(512).unwrap();
+        assert_eq!((run.model.n_layer, run.model.smear), (3, false));
     }
 }

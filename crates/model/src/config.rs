@@ -226,8 +226,9 @@ impl ModelConfig {
     }
 }
 
-/// The divisor of `width` with even head size that is nearest to `width / head_dim`; 1 when there is none.
-fn heads_near(width: usize, head_dim: usize) -> usize {
+/// The number of heads that a width is given: the divisor with even head size that is nearest to `width / head_dim`, of
+/// two as near the larger; 1 when there is none.
+pub fn heads_near(width: usize, head_dim: usize) -> usize {
     // |n - width/head_dim| compared as |n·head_dim - width|, exact in integers.
     let distance = |n: usize| (n * head_dim).abs_diff(width);
     (1..=width)

@@ -28,7 +28,7 @@ mod validate;
 mod weights;
 
 pub use compute::{Compute, compute_copy_name};
-pub use config::{ModelConfig, Preset, Proportions};
+pub use config::{ModelConfig, Preset, Proportions, heads_near};
 pub use count::ParameterCount;
 pub use error::{ConfigError, WeightsError};
 pub use graphs::{DecodeGraph, LogitsGraph, LossGraph, decode_graph, logits_graph, loss_graph};

@@ -22,7 +22,8 @@ pub enum OptimError {
     /// The batch does not divide into micro-batches.
     #[error(
         "the total batch of {total} tokens is not a multiple of {micro} tokens \
-         ({device_batch_size} rows x {seq_len} tokens x {ranks} ranks); {} would be",
+         ({device_batch_size} rows x {seq_len} tokens{}); {} would be",
+        over_ranks(*ranks),
         nearest(*total, *micro)
     )]
     Batch {
@@ -40,6 +41,11 @@ pub enum OptimError {
     /// The graph of the updates cannot be built.
     #[error(transparent)]
     Graph(#[from] GraphError),
+}
+
+/// The factor that ranks are; one alone is not worth a word.
+fn over_ranks(ranks: usize) -> String {
+    if ranks > 1 { format!(" x {ranks} ranks") } else { String::new() }
 }
 
 /// The multiple of `micro` next to `total`, at least one.

@@ -142,8 +142,10 @@ mod tests {
         assert_eq!(
             error,
             "the total batch of 10000 tokens is not a multiple of 4096 tokens \
-             (8 rows x 512 tokens x 1 ranks); 8192 would be"
+             (8 rows x 512 tokens); 8192 would be"
         );
+        let error = accumulation_steps(10_000, 8, 512, 2).unwrap_err().to_string();
+        assert!(error.contains("8192 tokens (8 rows x 512 tokens x 2 ranks);"), "{error}");
         let error = accumulation_steps(1000, 8, 512, 1).unwrap_err().to_string();
         assert!(error.ends_with("; 4096 would be"), "{error}");
         assert!(accumulation_steps(0, 8, 512, 1).is_err());

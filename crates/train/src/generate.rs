@@ -22,6 +22,11 @@ pub struct Generator {
     seen: Vec<i32>,
     ids: Vec<i32>,
     last: Vec<i32>,
+    /// Tokens that are never made.
+    masked: Vec<u32>,
+    samplers: Vec<Sampler>,
+    /// The program whose output are the logits of the next tokens; none when `ids` must go through the model first.
+    latest: Option<ProgramId>,
 }
 
 /// What becomes of a token that was generated.
@@ -64,7 +69,15 @@ impl Generator {
             seen: vec![0; rows],
             ids: Vec::new(),
             last: vec![0; rows],
+            masked: Vec::new(),
+            samplers: Vec::new(),
+            latest: None,
         })
+    }
+
+    /// Tokens that are never to be made, from now on.
+    pub fn mask(&mut self, tokens: Vec<u32>) {
+        self.masked = tokens;
     }
 
     /// Feeds one prompt (at least one token) to every row, then generates: `emit(row, token)` is called for each token as
@@ -80,34 +93,73 @@ impl Generator {
         sampling: Sampling,
         mut emit: impl FnMut(usize, u32) -> Flow,
     ) -> Result<usize, TrainError> {
-        self.check(prompt)?;
-        let mut samplers: Vec<Sampler> =
-            (0..self.rows).map(|i| Sampler::new(sampling, i)).collect();
+        self.begin(executor, prompt, sampling)?;
         let mut running = vec![true; self.rows];
-        let mut program = self.feed_prompt(executor, prompt)?;
         let mut made = 0;
-        for step in 0..max_tokens {
-            let logits = executor.output(program, 0);
-            self.ids.clear();
-            for (row, sampler) in samplers.iter_mut().enumerate() {
-                let token = sampler.sample(&logits[row * self.vocab..][..self.vocab]);
-                self.ids.push(token as i32);
-                if running[row] {
-                    made += 1;
-                    running[row] = emit(row, token) == Flow::Continue;
-                }
-            }
-            let full = self.seen[0] as usize >= self.capacity;
-            if step + 1 == max_tokens || full || !running.contains(&true) {
+        for _ in 0..max_tokens {
+            if !running.contains(&true) || !self.has_room() {
                 break;
             }
-            self.last.fill(0);
-            let feeds = [Feed::I32(&self.ids), Feed::I32(&self.seen), Feed::I32(&self.last)];
-            executor.run(self.decode, &feeds)?;
-            program = self.decode;
-            self.seen.iter_mut().for_each(|seen| *seen += 1);
+            let tokens = self.next_tokens(executor)?;
+            for (row, (running, &token)) in running.iter_mut().zip(tokens).enumerate() {
+                if *running {
+                    made += 1;
+                    *running = emit(row, token as u32) == Flow::Continue;
+                }
+            }
         }
         Ok(made)
+    }
+
+    /// Feeds one prompt (at least one token) to every row; [`next_tokens`](Self::next_tokens) goes on from there.
+    ///
+    /// # Errors
+    /// As of [`generate`](Self::generate).
+    pub fn begin(
+        &mut self,
+        executor: &mut dyn Executor,
+        prompt: &[u32],
+        sampling: Sampling,
+    ) -> Result<(), TrainError> {
+        self.check(prompt)?;
+        self.samplers.clear();
+        self.samplers.extend((0..self.rows).map(|i| Sampler::new(sampling, i)));
+        self.latest = Some(self.feed_prompt(executor, prompt)?);
+        Ok(())
+    }
+
+    /// Whether there is room for what [`next_tokens`](Self::next_tokens) would feed.
+    pub fn has_room(&self) -> bool {
+        self.latest.is_some() || (self.seen[0] as usize) < self.capacity
+    }
+
+    /// The next token of each row, after the ones before went through the model.
+    ///
+    /// # Errors
+    /// When the executor fails.
+    ///
+    /// # Panics
+    /// Without a prompt, or without [room](Self::has_room).
+    pub fn next_tokens(&mut self, executor: &mut dyn Executor) -> Result<&[i32], TrainError> {
+        assert!(!self.samplers.is_empty() && self.has_room(), "a prompt, and room for more tokens");
+        let program = match self.latest.take() {
+            Some(program) => program,
+            None => self.feed_tokens(executor)?,
+        };
+        let logits = executor.output(program, 0);
+        self.ids.clear();
+        for (sampler, logits) in self.samplers.iter_mut().zip(logits.chunks_exact(self.vocab)) {
+            self.ids.push(sampler.sample(logits, &self.masked) as i32);
+        }
+        Ok(&self.ids)
+    }
+
+    fn feed_tokens(&mut self, executor: &mut dyn Executor) -> Result<ProgramId, TrainError> {
+        self.last.fill(0);
+        let feeds = [Feed::I32(&self.ids), Feed::I32(&self.seen), Feed::I32(&self.last)];
+        executor.run(self.decode, &feeds)?;
+        self.seen.iter_mut().for_each(|seen| *seen += 1);
+        Ok(self.decode)
     }
 
     fn check(&self, prompt: &[u32]) -> Result<(), TrainError> {

@@ -47,6 +47,13 @@ pub fn ends_document(tokenizer: &Tokenizer, id: u32) -> bool {
     id == tokenizer.bos_id() || Some(id) == tokenizer.eos_id()
 }
 
+/// The tokens that no continuation of a document has: special ones, but for those that end it. A model that has learned
+/// little gives them some probability, as it does any token.
+pub fn masked_ids(tokenizer: &Tokenizer) -> Vec<u32> {
+    let ids = tokenizer.specials().map(|(_, id)| id);
+    ids.filter(|&id| !ends_document(tokenizer, id)).collect()
+}
+
 /// The model's continuation of a prompt, as text.
 ///
 /// # Errors
@@ -61,6 +68,7 @@ pub fn complete(
 ) -> Result<String, TrainError> {
     let ids = prompt_ids(tokenizer, prompt);
     let mut made = Vec::new();
+    generator.mask(masked_ids(tokenizer));
     generator.generate(executor, &ids, max_tokens, sampling, |_, id| {
         if ends_document(tokenizer, id) {
             return Flow::Stop;
@@ -74,4 +82,19 @@ pub fn complete(
         text += &stream.push(id)?;
     }
     Ok(text + &stream.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kiln_tokenizer::Kind;
+
+    #[test]
+    fn a_continuation_has_only_the_special_tokens_that_end_it() {
+        let tokenizer = Tokenizer::train(Kind::Bpe, &["int a;"], 265).unwrap();
+        let masked = masked_ids(&tokenizer);
+        assert_eq!(masked.len(), tokenizer.specials().count() - 1);
+        assert!(!masked.contains(&tokenizer.bos_id()));
+        assert!(masked.iter().all(|&id| tokenizer.is_special(id)));
+    }
 }

@@ -1,5 +1,7 @@
 //! Choosing the next token from logits.
 
+use std::cmp::Ordering;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -43,7 +45,9 @@ impl Sampling {
 pub struct Sampler {
     sampling: Sampling,
     rng: ChaCha8Rng,
-    /// Candidates with their weights; kept to allocate once.
+    /// The logits without those of masked tokens; kept, as are the candidates, to allocate once.
+    logits: Vec<f32>,
+    /// Candidates with their logits, then with their weights.
     candidates: Vec<(u32, f32)>,
 }
 
@@ -52,15 +56,22 @@ impl Sampler {
     pub fn new(sampling: Sampling, index: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
         rng.set_stream(index as u64);
-        Sampler { sampling, rng, candidates: Vec::new() }
+        Sampler { sampling, rng, logits: Vec::new(), candidates: Vec::new() }
     }
 
-    /// The next token, given its logits.
-    pub fn sample(&mut self, logits: &[f32]) -> u32 {
-        if self.sampling.temperature == 0.0 || self.sampling.top_k == 1 {
-            return most_likely(logits);
+    /// The next token, given the logits of all; it is none of `masked`, as if those did not exist.
+    pub fn sample(&mut self, logits: &[f32], masked: &[u32]) -> u32 {
+        self.logits.clear();
+        self.logits.extend_from_slice(logits);
+        for &id in masked {
+            if let Some(logit) = self.logits.get_mut(id as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
         }
-        self.fill_candidates(logits);
+        if self.sampling.temperature == 0.0 || self.sampling.top_k == 1 {
+            return most_likely(&self.logits);
+        }
+        self.fill_candidates();
         let total: f64 = self.candidates.iter().map(|&(_, w)| f64::from(w)).sum();
         // 53 random bits in 0..1.
         let uniform = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -71,22 +82,20 @@ impl Sampler {
                 return id;
             }
         }
-        self.candidates.last().map_or_else(|| most_likely(logits), |c| c.0)
+        self.candidates.last().map_or_else(|| most_likely(&self.logits), |c| c.0)
     }
 
     /// Candidates in falling order of weight, weights relative to the largest.
-    fn fill_candidates(&mut self, logits: &[f32]) {
+    fn fill_candidates(&mut self) {
         let Sampling { temperature, top_k, top_p, .. } = self.sampling;
-        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        self.candidates.clear();
-        let weights = logits.iter().map(|&l| ((l - max) / temperature).exp());
-        self.candidates.extend((0u32..).zip(weights).filter(|(_, w)| *w > 0.0));
-        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if top_k > 0 && top_k < self.candidates.len() {
-            self.candidates.select_nth_unstable_by(top_k - 1, order);
-            self.candidates.truncate(top_k);
+        self.keep_likeliest(if top_k > 0 { top_k } else { self.logits.len() });
+        self.candidates.sort_unstable_by(by_logit);
+        let max = self.candidates.first().map_or(0.0, |c| c.1);
+        for (_, logit) in &mut self.candidates {
+            *logit = ((*logit - max) / temperature).exp();
         }
-        self.candidates.sort_unstable_by(order);
+        let likely = self.candidates.partition_point(|(_, weight)| *weight > 0.0);
+        self.candidates.truncate(likely);
         if top_p < 1.0 {
             let total: f64 = self.candidates.iter().map(|&(_, w)| f64::from(w)).sum();
             let mut sum = 0.0;
@@ -97,6 +106,32 @@ impl Sampler {
             self.candidates.truncate(needed.map_or(self.candidates.len(), |i| i + 1));
         }
     }
+
+    /// The `k` largest logits with their tokens, in any order. Most tokens are dropped by one comparison.
+    fn keep_likeliest(&mut self, k: usize) {
+        let room = k.saturating_mul(2);
+        let mut least = f32::NEG_INFINITY;
+        self.candidates.clear();
+        for (id, &logit) in (0u32..).zip(&self.logits) {
+            if logit > least {
+                self.candidates.push((id, logit));
+                if self.candidates.len() == room {
+                    self.candidates.select_nth_unstable_by(k - 1, by_logit);
+                    self.candidates.truncate(k);
+                    least = self.candidates[k - 1].1;
+                }
+            }
+        }
+        if self.candidates.len() > k {
+            self.candidates.select_nth_unstable_by(k - 1, by_logit);
+            self.candidates.truncate(k);
+        }
+    }
+}
+
+/// Falling logits; of equals the first token comes first.
+fn by_logit(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
 /// The index of the largest logit; the first of equals.
@@ -111,7 +146,7 @@ mod tests {
 
     fn draw(sampling: Sampling, logits: &[f32], n: usize) -> Vec<u32> {
         let mut sampler = Sampler::new(sampling, 0);
-        (0..n).map(|_| sampler.sample(logits)).collect()
+        (0..n).map(|_| sampler.sample(logits, &[])).collect()
     }
 
     #[test]
@@ -151,7 +186,39 @@ mod tests {
         let logits = [0.5; 64];
         assert_eq!(draw(sampling, &logits, 20), draw(sampling, &logits, 20));
         let mut other = Sampler::new(sampling, 1);
-        let others: Vec<u32> = (0..20).map(|_| other.sample(&logits)).collect();
+        let others: Vec<u32> = (0..20).map(|_| other.sample(&logits, &[])).collect();
         assert_ne!(draw(sampling, &logits, 20), others);
+    }
+
+    #[test]
+    fn masked_tokens_are_never_drawn() {
+        let logits = [5.0, 4.0, 9.0, 4.5];
+        for sampling in [
+            Sampling { temperature: 0.0, ..Sampling::default() },
+            Sampling { temperature: 2.0, top_k: 2, top_p: 1.0, seed: 5 },
+            Sampling { temperature: 2.0, top_k: 0, top_p: 0.7, seed: 5 },
+        ] {
+            let mut sampler = Sampler::new(sampling, 0);
+            let drawn: Vec<u32> = (0..200).map(|_| sampler.sample(&logits, &[2, 77])).collect();
+            assert!(drawn.iter().all(|id| *id != 2), "{sampling:?}");
+            assert!(drawn.contains(&0), "{sampling:?}");
+        }
+    }
+
+    /// One pass that now and then drops what cannot be among the likeliest any more keeps what sorting all would.
+    #[test]
+    fn the_likeliest_are_those_of_a_full_sort() {
+        let logits: Vec<f32> = (0..1000u32).map(|i| (i * 7919 % 211) as f32 * 0.1).collect();
+        for top_k in [1, 2, 3, 50, 999, 1000, 5000] {
+            let sampling = Sampling { temperature: 1.0, top_k, top_p: 1.0, seed: 0 };
+            let mut sampler = Sampler::new(sampling, 0);
+            sampler.logits = logits.clone();
+            sampler.keep_likeliest(top_k);
+            sampler.candidates.sort_unstable_by(by_logit);
+            let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+            all.sort_unstable_by(by_logit);
+            all.truncate(top_k);
+            assert_eq!(sampler.candidates, all, "{top_k}");
+        }
     }
 }

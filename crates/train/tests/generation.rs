@@ -184,6 +184,18 @@ fn a_row_that_stops_is_not_heard_again() {
 }
 
 #[test]
+fn masked_tokens_are_never_made() {
+    let config = config(Preset::Classic, 96);
+    let mut cpu = executor(&config);
+    let mut generator = Generator::new(&mut cpu, &config, Compute::F32, 1, 64).unwrap();
+    let free = generate(&mut generator, &mut cpu, &tokens(9, 3), 12, 1).remove(0);
+    generator.mask(vec![free[0]]);
+    let masked = generate(&mut generator, &mut cpu, &tokens(9, 3), 12, 1).remove(0);
+    assert_eq!(masked.len(), 12);
+    assert!(!masked.contains(&free[0]), "{masked:?}");
+}
+
+#[test]
 fn prompts_that_do_not_fit_are_refused() {
     let config = config(Preset::Classic, 96);
     let mut cpu = executor(&config);

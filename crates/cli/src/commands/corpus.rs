@@ -16,6 +16,12 @@ use crate::output::{Align, Console, Table, bytes, count};
 /// So many skipped files are shown for each cause; `--json` has more.
 const SHOWN_EXAMPLES: usize = 3;
 
+/// Of the group's help.
+pub const EXAMPLES: &str = "\
+Examples:
+  kiln corpus files ~/src/leveldb --out documents
+  kiln corpus files ~/src --projects-dir --out documents --validation-share 0.05";
+
 /// What to make of source trees.
 #[derive(Debug, Subcommand)]
 pub enum Command {

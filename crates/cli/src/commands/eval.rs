@@ -14,6 +14,11 @@ use crate::machine;
 use crate::output::{Console, Table, count};
 use crate::run_options::Dtype;
 
+/// Of the group's help.
+pub const EXAMPLES: &str = "\
+Examples:
+  kiln eval bpb --checkpoint run --data documents";
+
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -44,8 +49,8 @@ pub struct BpbArgs {
     #[arg(long, value_name = "X", value_parser = parse_share)]
     validation_share: Option<f64>,
     /// Rows per batch [default: that of the run]
-    #[arg(long, value_name = "B")]
-    device_batch_size: Option<usize>,
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    device_batch_size: Option<u32>,
     /// Element type of products [default: bf16 where the machine multiplies it by itself, else f32]
     #[arg(long, value_enum)]
     dtype: Option<Dtype>,
@@ -81,7 +86,7 @@ fn bpb(args: &BpbArgs, globals: &Globals, console: &Console) -> anyhow::Result<(
     let compute = machine::compute(args.dtype)?;
     let mut executor = machine::executor(globals)?;
     run_folder::load_model(&opened.checkpoint, &opened.config, compute, &mut executor)?;
-    let rows = args.device_batch_size.unwrap_or(train.device_batch_size);
+    let rows = args.device_batch_size.map_or(train.device_batch_size, |rows| rows as usize);
     let model = &opened.config.model;
     let evaluator = Evaluator::new(&mut executor, model, compute, rows, train.seq_len)?;
     let Evaluation { bits_per_byte, loss, tokens, bytes } =

@@ -8,12 +8,12 @@ use clap::Args;
 use kiln_tokenizer::Utf8Stream;
 use kiln_train::generate::{Flow, Generator};
 use kiln_train::run_folder;
-use kiln_train::sample_text::{ends_document, prompt_ids};
+use kiln_train::sample_text::{ends_document, masked_ids, prompt_ids};
 use kiln_train::sampler::Sampling;
 
 use crate::args::Globals;
 use crate::checkpoint::{self, Opened};
-use crate::error::Advised;
+use crate::error::{Advised, wrong_usage};
 use crate::machine;
 use crate::output::{self, Console};
 use crate::run_options::Dtype;
@@ -72,7 +72,7 @@ pub fn run(args: &GenerateArgs, globals: &Globals, console: &Console) -> anyhow:
         top_p: args.top_p,
         seed: args.seed,
     };
-    sampling.validate().map_err(|e| anyhow::anyhow!("--{e}"))?;
+    sampling.validate().map_err(|e| wrong_usage(anyhow::anyhow!("--{e}")))?;
     let prompt = read_prompt(args)?;
     let opened = checkpoint::open(&args.checkpoint, console)?;
     let compute = machine::compute(args.dtype)?;
@@ -90,6 +90,7 @@ pub fn run(args: &GenerateArgs, globals: &Globals, console: &Console) -> anyhow:
     let rows = usize::from(args.num_samples);
     let model = &opened.config.model;
     let mut generator = Generator::new(&mut executor, model, compute, rows, capacity)?;
+    generator.mask(masked_ids(&opened.tokenizer));
     let mut writer = Writer::new(&opened, rows, args.echo.then_some(prompt.as_str()))?;
     let mut failed = None;
     generator.generate(&mut executor, &ids, max_tokens, sampling, |row, id| {

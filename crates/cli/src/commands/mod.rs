@@ -19,19 +19,19 @@ use crate::output::Console;
 pub enum Command {
     Quickstart(quickstart::QuickstartArgs),
     /// Turn C and C++ source trees into documents
-    #[command(subcommand)]
+    #[command(subcommand, after_help = corpus::EXAMPLES)]
     Corpus(corpus::Command),
     /// Train tokenizers, encode and decode with them
-    #[command(subcommand)]
+    #[command(subcommand, after_help = tokenizer::EXAMPLES)]
     Tokenizer(tokenizer::Command),
     Train(Box<train::TrainArgs>),
     /// Measure how good a model is
-    #[command(subcommand)]
+    #[command(subcommand, after_help = eval::EXAMPLES)]
     Eval(eval::Command),
     Generate(generate::GenerateArgs),
     Plan(Box<plan::PlanArgs>),
     /// Measure how fast this machine is
-    #[command(subcommand)]
+    #[command(subcommand, after_help = bench::EXAMPLES)]
     Bench(Box<bench::Command>),
 }
 

@@ -49,7 +49,7 @@ pub struct QuickstartArgs {
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
     /// Minutes of training
-    #[arg(long, value_name = "N", default_value_t = MINUTES)]
+    #[arg(long, value_name = "N", default_value_t = MINUTES, allow_negative_numbers = true)]
     minutes: f64,
     /// Folder for everything that is made
     #[arg(long, value_name = "DIR", default_value = "kiln-quickstart")]
@@ -106,11 +106,19 @@ fn same_corpus(args: &QuickstartArgs, places: &Places) -> anyhow::Result<()> {
             .into_owned(),
         None => "samples".to_owned(),
     };
+    let out = args.out.display();
+    let made = places.documents.join("_COMPLETE").exists();
     match fs::read_to_string(&file) {
         Ok(found) if found.trim_end() == wanted => Ok(()),
-        Ok(found) if places.documents.join("_COMPLETE").exists() => Err(Advised::new(
-            format!("{} was made from {}, not from {wanted}", args.out.display(), found.trim_end()),
+        Ok(found) if made => Err(Advised::new(
+            format!("{out} was made from {}, not from {wanted}", found.trim_end()),
             "give another folder with --out",
+        )
+        .into()),
+        // They may be of any corpus: whoever lost the file knows which.
+        Err(_) if made => Err(Advised::new(
+            format!("{out} holds documents, but corpus.txt does not say what they were made from"),
+            format!("give another folder with --out, or write `{wanted}` to {}", file.display()),
         )
         .into()),
         _ => {

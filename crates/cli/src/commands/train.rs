@@ -63,11 +63,15 @@ fn parse_resume(text: &str) -> Result<Resume, String> {
 pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     let file = args.config.as_deref().map(RunOptions::from_file).transpose()?.unwrap_or_default();
     let options = args.options.over(file);
-    let missing = |flag: &str| {
-        Advised::new(format!("{flag} is missing"), "give it as a flag or in --config FILE")
+    let missing = |flag: &str, what: &str| {
+        let hint = format!("{flag} {what}, as a flag or in --config FILE");
+        Advised::new(format!("{flag} is missing"), hint).usage()
     };
-    let tokenizer_dir = options.tokenizer.clone().ok_or_else(|| missing("--tokenizer"))?;
-    options.data.as_ref().ok_or_else(|| missing("--data"))?;
+    options.data.as_ref().ok_or_else(|| missing("--data", "names the documents"))?;
+    let tokenizer_dir = options
+        .tokenizer
+        .clone()
+        .ok_or_else(|| missing("--tokenizer", "names the folder of the tokenizer"))?;
     let tokenizer = Arc::new(Tokenizer::load(&tokenizer_dir)?);
     let mut config = options.resolve(tokenizer.vocab_size())?;
     let source = open_source(&config, console)?;

@@ -20,8 +20,8 @@ fn data_that_are_missing_or_empty_are_named() {
         ran.fails(1, parts);
         assert!(!project.path("run").exists(), "{data}");
     }
-    project.run("train --tokenizer tok --out run").fails(1, &["--data is missing", "--config"]);
-    project.run("train --data docs --out run").fails(1, &["--tokenizer is missing"]);
+    project.run("train --tokenizer tok --out run").fails(2, &["--data is missing", "--config"]);
+    project.run("train --data docs --out run").fails(2, &["--tokenizer is missing"]);
     project.run("train --data docs --tokenizer tok").fails(2, &["--out"]);
     project
         .train("--tokenizer nowhere --out run")
@@ -56,7 +56,7 @@ fn lines_that_are_no_documents_are_named_counted_and_skipped() {
 #[test]
 fn sizes_that_do_not_fit_name_the_flag() {
     let project = Project::new();
-    let cases: [(&str, &[&str]); 13] = [
+    let cases: [(&str, &[&str]); 17] = [
         ("--total-batch-size 200", &["200", "128", "256 would be", "--total-batch-size"]),
         ("--total-batch-size 0", &["total_batch_size", "--total-batch-size"]),
         ("--device-batch-size 0", &["at least 1", "--device-batch-size"]),
@@ -72,10 +72,17 @@ fn sizes_that_do_not_fit_name_the_flag() {
         ("--window-pattern SX", &["SX", "--window-pattern"]),
         ("--head-dim 0", &["--head-dim"]),
         ("--matrix-lr NaN", &["matrix_lr", "--matrix-lr"]),
+        ("--matrix-lr -0.1", &["matrix_lr", "-0.1", "--matrix-lr"]),
         ("--num-iterations 0", &["--num-iterations must be more than 0"]),
+        ("--minutes nan", &["--minutes must be more than 0, not NaN"]),
+        (
+            "--aspect-ratio 16",
+            &["smear: needs a width of at least 24", "--n-embd", "--smear false"],
+        ),
+        ("--aspect-ratio 8 --smear false", &["value_embeds", "12", "--value-embeds false"]),
     ];
     for (flags, parts) in cases {
-        project.train(&format!("{flags} --out run")).fails(1, parts);
+        project.train(&format!("{flags} --out run")).fails(2, parts);
     }
     let wrong: [(&str, &str); 6] = [
         ("--preset fancy", "classic"),
@@ -89,7 +96,7 @@ fn sizes_that_do_not_fit_name_the_flag() {
         project.train(&format!("{flags} --out run")).fails(2, &[part]);
     }
     let line = train_line("--out run --minutes inf").replace("--num-iterations 20", "");
-    project.run(&line).fails(1, &["--minutes"]);
+    project.run(&line).fails(2, &["--minutes"]);
     assert!(!project.path("run").exists());
 }
 
@@ -144,10 +151,10 @@ fn prompts_and_samplings_that_make_no_sense_are_refused() {
     generate("--prompt-file nowhere.cpp").fails(1, &["cannot read nowhere.cpp"]);
     let ran = project.run_with_input("generate --checkpoint run", b"\xff");
     ran.fails(1, &["standard input is not UTF-8 (byte 0)"]);
-    generate("--prompt x --temperature -1").fails(1, &["--temperature", "-1"]);
-    generate("--prompt x --temperature NaN").fails(1, &["--temperature", "NaN"]);
-    generate("--prompt x --top-p 0").fails(1, &["--top-p", "0"]);
-    generate("--prompt x --top-p 1.5").fails(1, &["--top-p", "1.5"]);
+    generate("--prompt x --temperature -1").fails(2, &["--temperature", "-1"]);
+    generate("--prompt x --temperature NaN").fails(2, &["--temperature", "NaN"]);
+    generate("--prompt x --top-p 0").fails(2, &["--top-p", "0"]);
+    generate("--prompt x --top-p 1.5").fails(2, &["--top-p", "1.5"]);
     generate("--prompt x --prompt-file y").fails(2, &["--prompt-file"]);
     generate("--prompt x --max-tokens 18446744073709551615").fails(2, &["--max-tokens"]);
     generate("--prompt x --num-samples 0").fails(2, &["--num-samples"]);
@@ -161,6 +168,20 @@ fn evaluations_without_text_are_refused() {
     none.fails(1, &["validation", "--validation-share"]);
     eval("--data nowhere").fails(1, &["nowhere does not exist"]);
     eval("--data docs --max-tokens 0").fails(2, &["--max-tokens"]);
-    eval("--data docs --device-batch-size 0").fails(1, &["--device-batch-size"]);
+    eval("--data docs --device-batch-size 0").fails(2, &["--device-batch-size"]);
     eval("--data docs --validation-share 2").fails(2, &["less than 1"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_that_the_system_cannot_start_are_told() {
+    let project = Project::new();
+    // A thread takes some address space for its stack: of this much, hundreds do not fit.
+    for line in ["plan --depth 1 --threads 1024", "bench peak --threads 1024"] {
+        let script = format!("ulimit -v 1500000; exec \"$0\" {line}");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_kiln")]);
+        let ran = crate::kiln::Ran::from(command.current_dir(project.path(".")).output().unwrap());
+        ran.fails(1, &["cannot start 1024 threads", "--threads"]);
+    }
 }

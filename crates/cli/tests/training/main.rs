@@ -1,6 +1,7 @@
 //! From source files to a model, with the `kiln` binary: runs, their resumption, and what users do wrong.
 
 mod bad_input;
+mod bench;
 mod damage;
 mod end_to_end;
 mod full_disk;

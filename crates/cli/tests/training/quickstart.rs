@@ -42,6 +42,10 @@ fn quickstart_is_interrupted_goes_on_and_is_never_made_twice() {
     let other = folder.run(&format!("{line} --corpus {}", samples()));
     other.fails(1, &["made was made from samples, not from", "--out"]);
     assert_eq!(files(&folder.path("made")), before, "nothing has changed");
+
+    std::fs::remove_file(folder.path("made/corpus.txt")).unwrap();
+    let ran = folder.run(line);
+    ran.fails(1, &["made holds documents, but corpus.txt does not say", "write `samples` to"]);
 }
 
 #[test]
@@ -55,7 +59,8 @@ fn what_was_given_wrongly_may_be_corrected() {
     // The folder was not taken by the corpus that failed.
     folder.write("more/read.me", "no source either");
     quickstart("--corpus more --out made").fails(1, &["no C or C++ source file below more"]);
-    quickstart("--minutes 0 --out other").fails(1, &["--minutes"]);
+    quickstart("--minutes 0 --out other").fails(2, &["--minutes"]);
+    quickstart("--minutes nan --out other").fails(2, &["--minutes must be more than 0, not NaN"]);
 }
 
 #[test]

@@ -15,6 +15,13 @@ use kiln_tokenizer::Tokenizer;
 
 use crate::output::Console;
 
+/// Of the group's help.
+pub const EXAMPLES: &str = "\
+Examples:
+  kiln tokenizer train --data documents --out tokenizer --vocab-size 8192
+  echo 'int main() {}' | kiln tokenizer encode --tokenizer tokenizer
+  kiln tokenizer stats --tokenizer tokenizer --data documents";
+
 /// What to do with a tokenizer.
 #[derive(Debug, Subcommand)]
 pub enum Command {
