@@ -20,7 +20,7 @@
 //!
 //! The structure is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008):
 //! `driver` cuts the product into blocks that fit the caches, `pack` lays operands out as the micro-kernel in
-//! `tile` reads them. Results have the same bits for any number of threads.
+//! `tile` reads them. Few rows go another way (`few_rows`). Results have the same bits for any number of threads.
 
 mod ahead;
 mod driver;
@@ -151,7 +151,7 @@ fn run<T: Operand, C: Element>(
         return;
     }
     if few_rows::suits(&a, &b) {
-        few_rows::run(cx, a, b, output);
+        few_rows::run(cx, a, b, output, scratch);
     } else {
         driver::run(cx, a, b, output, symmetric, scratch);
     }
@@ -175,5 +175,5 @@ fn check<T: Operand, C: Element>(
 
 /// Length of scratch, in f32 values, that any product of at most m x n x k needs, whatever its element types.
 pub fn gemm_scratch_len(cx: &Context, m: usize, n: usize, k: usize) -> usize {
-    driver::scratch_len(cx, m, n, k)
+    driver::scratch_len(cx, m, n, k).max(few_rows::scratch_len(m, k))
 }

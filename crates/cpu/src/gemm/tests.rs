@@ -1,3 +1,5 @@
+mod few_row_products;
+
 use super::*;
 use crate::Isa;
 use half::bf16;

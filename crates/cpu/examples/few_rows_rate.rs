@@ -1,0 +1,103 @@
+//! Bytes of weights that products of a few rows stream per second, as shares of what the memory gives, measured in turns
+//! with weights that no cache holds:
+//! `cargo run --release -p kiln-cpu --example few_rows_rate [threads] [rows of x ...]`.
+
+#![allow(unsafe_code)]
+
+use half::bf16;
+use kiln_cpu::gemm::{Epilogue, Matrix, Operand, gemm, gemm_scratch_len};
+use kiln_cpu::{Context, Isa, peak};
+use memmap2::MmapMut;
+use std::time::Instant;
+
+/// Rows of w and length of each.
+const SHAPES: [(usize, usize); 4] = [(3072, 768), (768, 3072), (768, 768), (32768, 768)];
+/// Rows of x.
+const ROWS: [usize; 8] = [1, 2, 4, 8, 12, 16, 24, 32];
+/// Bytes of weights to go through in turn: far more than caches hold.
+const WEIGHTS: usize = 384 << 20;
+const TURNS: usize = 7;
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Memory in huge pages, as the executor's is.
+fn weights() -> MmapMut {
+    let mut map = MmapMut::map_anon(WEIGHTS).expect("memory for weights");
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
+    // Small values of either type.
+    map.chunks_exact_mut(4).for_each(|v| v.copy_from_slice(&[0x80, 0x3c, 0x80, 0x3c]));
+    map
+}
+
+fn values<T: Operand>(bytes: &[u8]) -> &[T] {
+    // SAFETY: f32 and bf16 hold any bits; a map is aligned to pages.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<T>()) }
+}
+
+struct Bench<'a> {
+    cx: &'a Context,
+    weights: &'a [u8],
+}
+
+impl Bench<'_> {
+    /// GB/s of one pass through all weights. Packed: whether x lies such that only the packed path takes it.
+    fn rate<T: Operand>(&self, x: &[T], m: usize, (n, k): (usize, usize), packed: bool) -> f64 {
+        let x = &x[..m * k];
+        let x = if packed { Matrix::row_major(x, k, m).t() } else { Matrix::row_major(x, m, k) };
+        let mut y = vec![T::ZERO; m * n];
+        let mut scratch = vec![0.0; gemm_scratch_len(self.cx, m, n, k)];
+        let copies = values::<T>(self.weights).chunks_exact(n * k);
+        let bytes = copies.len() * n * k * size_of::<T>();
+        let start = Instant::now();
+        for w in copies {
+            let w = Matrix::row_major(w, n, k);
+            gemm(self.cx, x, w.t(), &mut y, Epilogue::Set, &mut scratch);
+        }
+        bytes as f64 / start.elapsed().as_secs_f64() / 1e9
+    }
+
+    fn measure<T: Operand>(&self, rows: &[usize]) {
+        let largest = rows.iter().max().copied().unwrap_or(0) * 3072;
+        let x: Vec<T> = (0..largest).map(|i| T::from_f32((i % 13) as f32 * 0.1 - 0.6)).collect();
+        for &m in rows {
+            for shape in SHAPES {
+                let (mut roofs, mut rates, mut shares, mut gains) =
+                    (vec![], vec![], vec![], vec![]);
+                for _ in 0..TURNS {
+                    let roof = peak::read_bandwidth(self.cx);
+                    let rate = self.rate(&x, m, shape, false);
+                    let packed = if m > 1 { self.rate(&x, m, shape, true) } else { f64::NAN };
+                    roofs.push(roof);
+                    rates.push(rate);
+                    shares.push(rate / roof);
+                    gains.push(rate / packed);
+                }
+                println!(
+                    "{} {m:2} rows, w {:5} x {:4}: {:5.1} of {:5.1} GB/s, share {:.3}; {:.2} times the packed path",
+                    if T::PER_LANE == 1 { " f32" } else { "bf16" },
+                    shape.0,
+                    shape.1,
+                    median(&mut rates),
+                    median(&mut roofs),
+                    median(&mut shares),
+                    median(&mut gains),
+                );
+            }
+        }
+    }
+}
+
+fn main() {
+    let args: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
+    let cx = Context::new(Isa::from_env().expect("KILN_ISA"), args.first().copied().unwrap_or(2));
+    let rows = if args.len() > 1 { &args[1..] } else { &ROWS };
+    println!("{} on {} threads", cx.isa, cx.pool.threads());
+    let weights = weights();
+    let bench = Bench { cx: &cx, weights: &weights };
+    bench.measure::<bf16>(rows);
+    bench.measure::<f32>(rows);
+}
