@@ -13,7 +13,7 @@ fn same<X: Element>(got: &[X], want: &[f32], what: &str) {
 
 /// Ids below `rows`: the first and the last, some often, many never.
 fn ids(n: usize, rows: usize) -> Vec<i32> {
-    let id = |i: usize| if i % 3 == 0 { i % 5 % rows } else { i * i * 31 % rows };
+    let id = |i: usize| if i.is_multiple_of(3) { i % 5 % rows } else { i * i * 31 % rows };
     (0..n).map(|i| id(i) as i32).chain([rows as i32 - 1, 0, rows as i32 - 1]).collect()
 }
 
