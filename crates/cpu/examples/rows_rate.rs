@@ -135,6 +135,13 @@ fn typed<X: Element>(b: &mut Bench) {
         // SAFETY: as above.
         unsafe { norm::rms_norm_grad(cx, C, y.as_ptr(), r, dy.as_ptr(), Some(onto.as_ptr()), dx) }
     });
+    b.measure(&format!("rms_norm_grad of {t}, with copy"), rows * (10 + 2 * size), |cx, a, _| {
+        let (y, dy, onto) = (a.take::<X>(rows), a.take::<X>(rows), a.take::<f32>(rows));
+        let (r, dx, copy) = (a.take(N), onto.as_mut_ptr(), Some(a.take(rows).as_mut_ptr()));
+        let (y, dy, onto) = (y.as_ptr(), dy.as_ptr(), Some(onto.as_ptr()));
+        // SAFETY: as above.
+        unsafe { norm::rms_norm_grad_with_copy(cx, C, y, r, dy, onto, dx, copy) }
+    });
     let hidden = N * HIDDEN;
     b.measure(&format!("relu_squared_grad {t}"), hidden * 3 * size, |cx, a, _| {
         let (y, dy) = (a.take::<X>(hidden), a.take::<X>(hidden));
@@ -248,6 +255,16 @@ fn elementwise(b: &mut Bench) {
             el::adamw(cx, table, w, g, m, v, 0.1, 0.2, 0.05, 1.5, 2.5, 1e-10, 0.99, w, m, v);
         }
     });
+    b.measure("adamw, with copy", table * 30, |cx, a, _| {
+        let [w, g, m, v] = [(); 4].map(|()| a.take::<f32>(table).as_mut_ptr());
+        let c = a.take(table).as_mut_ptr();
+        // SAFETY: as above.
+        unsafe {
+            el::adamw_with_copy(
+                cx, table, w, g, m, v, 0.1, 0.2, 0.05, 1.5, 2.5, 1e-10, 0.99, w, m, v, c,
+            );
+        }
+    });
     b.measure("muon_momentum", matrix * 16, |cx, a, _| {
         let [x, g, m] = [(); 3].map(|()| a.take::<f32>(matrix).as_mut_ptr());
         // SAFETY: as above.
@@ -257,6 +274,15 @@ fn elementwise(b: &mut Bench) {
         let [w, x] = [(); 2].map(|()| a.take::<f32>(matrix).as_mut_ptr());
         // SAFETY: as above.
         unsafe { el::cautious_decay(cx, matrix, w, x, 0.01, 0.01, w) }
+    });
+    b.measure("cautious_decay, with copy", matrix * 14, |cx, a, _| {
+        let [w, x] = [(); 2].map(|()| a.take::<f32>(matrix).as_mut_ptr());
+        let copy = a.take(matrix).as_mut_ptr();
+        // SAFETY: as above.
+        unsafe { el::cautious_decay_with_copy(cx, matrix, w, x, 0.01, 0.01, w, copy) }
+    });
+    b.measure("rope's table", N * C / 6 * 4, |cx, a, _| {
+        rope::table(cx, 1e4, 512, C / 6, &[0; N / 512], a.take(N * C / 6));
     });
 }
 

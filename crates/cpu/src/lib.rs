@@ -24,6 +24,8 @@ pub mod peak;
 pub mod pool;
 pub mod reduce;
 pub mod rope;
+#[cfg(test)]
+mod row_tests;
 pub mod simd;
 
 pub use context::Context;

@@ -43,13 +43,14 @@ pub(crate) unsafe fn copy_row<S: Simd, X: Element, Y: Element>(
 pub(crate) fn add_row<S: Simd, X: Element>(s: S, keep: f32, x: &[X], y: &mut [f32]) {
     assert_eq!(x.len(), y.len());
     let (n, x, y, zero) = (x.len(), x.as_ptr(), y.as_mut_ptr(), s.splat(0.0));
-    // SAFETY, three times: the indices stay below n.
     if keep == 0.0 {
         vectors!(S, n, |i, len| {
+            // SAFETY: the indices stay below n.
             unsafe { f32::store_n(s, y.add(i), s.add(zero, X::load_n(s, x.add(i), len)), len) };
         });
     } else if keep == 1.0 {
         vectors!(S, n, |i, len| {
+            // SAFETY: the indices stay below n.
             unsafe {
                 let (x, before) = (X::load_n(s, x.add(i), len), f32::load_n(s, y.add(i), len));
                 f32::store_n(s, y.add(i), s.add(before, x), len);
@@ -58,6 +59,7 @@ pub(crate) fn add_row<S: Simd, X: Element>(s: S, keep: f32, x: &[X], y: &mut [f3
     } else {
         let keep = s.splat(keep);
         vectors!(S, n, |i, len| {
+            // SAFETY: the indices stay below n.
             unsafe {
                 let (x, before) = (X::load_n(s, x.add(i), len), f32::load_n(s, y.add(i), len));
                 f32::store_n(s, y.add(i), s.add(s.mul(keep, before), x), len);

@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn column_squares_agree_with_the_definition() {
         let cx = Context::new(Isa::detect(), 2);
-        let (rows, cols) = (5, 131);
+        let (rows, cols) = (5, 300);
         let x: Vec<f32> = (0..rows * cols).map(|i| (i % 17) as f32 - 8.0).collect();
         let mut out = vec![f32::NAN; cols];
         column_squares(&cx, &x, cols, &mut out);

@@ -160,16 +160,105 @@ fn norm_kernel<S: Simd, X: Element>(
     y: *mut X,
     statistics: &mut [f32],
 ) {
+    let half = dims.head_dim / 2;
+    // SAFETY: the caller's operands hold `rows` rows; H·LANES is half of the head.
+    unsafe {
+        match (half % S::LANES, half / S::LANES) {
+            (0, 1) => norm_whole::<S, X, 1>(s, dims, scale, eps, x, table, y, statistics),
+            (0, 2) => norm_whole::<S, X, 2>(s, dims, scale, eps, x, table, y, statistics),
+            (0, 4) => norm_whole::<S, X, 4>(s, dims, scale, eps, x, table, y, statistics),
+            _ => norm_any(s, dims, scale, eps, x, table, y, statistics),
+        }
+    }
+}
+
+fn reciprocal_norm(squares: f32, d: usize, eps: f32) -> f32 {
+    1.0 / (squares / d as f32 + eps).sqrt()
+}
+
+/// # Safety
+/// Operands must hold `rows` rows.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn norm_any<S: Simd, X: Element>(
+    s: S,
+    dims: Dims,
+    scale: f32,
+    eps: f32,
+    x: *const X,
+    table: *const f32,
+    y: *mut X,
+    statistics: &mut [f32],
+) {
     let d = dims.head_dim;
-    for row in 0..dims.rows {
-        for head in 0..dims.heads {
-            let index = row * dims.heads + head;
-            // SAFETY: the caller's operands hold `rows` rows. A rotation keeps the norm, so it is that of x.
+    for (index, r) in statistics.iter_mut().enumerate() {
+        // SAFETY: the caller's. A rotation keeps the norm, so it is that of x.
+        unsafe {
+            let (x, table) = (x.add(index * d), table.add(index / dims.heads * d));
+            *r = reciprocal_norm(row_dot(s, d, x, x), d, eps);
+            rotate(s, d, x, table, 1.0, *r * scale, y.add(index * d));
+        }
+    }
+}
+
+/// Both halves of a head, or of its row of the table, in H vectors each.
+type Halves<V, const H: usize> = [[V; H]; 2];
+
+/// # Safety
+/// `p` must be valid for reading `2·H·LANES` values.
+#[inline(always)]
+unsafe fn load_halves<S: Simd, X: Element, const H: usize>(s: S, p: *const X) -> Halves<S::V, H> {
+    let mut halves = [[s.splat(0.0); H]; 2];
+    for (i, v) in halves.as_flattened_mut().iter_mut().enumerate() {
+        // SAFETY: the caller's.
+        *v = unsafe { X::load(s, p.add(i * S::LANES)) };
+    }
+    halves
+}
+
+/// What [`row_dot`] is, in the same order.
+#[inline(always)]
+fn dot<S: Simd, const H: usize>(s: S, x: &Halves<S::V, H>, y: &Halves<S::V, H>) -> f32 {
+    let mut sums = [s.splat(0.0); 2];
+    for (i, (x, y)) in x.as_flattened().iter().zip(y.as_flattened()).enumerate() {
+        sums[i % 2] = s.mul_add(*x, *y, sums[i % 2]);
+    }
+    s.reduce_add(s.add(sums[0], sums[1]))
+}
+
+/// [`norm_any`] of heads that registers hold: x is read once.
+///
+/// # Safety
+/// Operands must hold `rows` rows of heads of `2·H·LANES` values.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn norm_whole<S: Simd, X: Element, const H: usize>(
+    s: S,
+    dims: Dims,
+    scale: f32,
+    eps: f32,
+    x: *const X,
+    table: *const f32,
+    y: *mut X,
+    statistics: &mut [f32],
+) {
+    let d = 2 * H * S::LANES;
+    for (row, statistics) in statistics.chunks_exact_mut(dims.heads).enumerate() {
+        // SAFETY: the caller's.
+        let [cos, sin] = unsafe { load_halves::<S, f32, H>(s, table.add(row * d)) };
+        for (head, r) in statistics.iter_mut().enumerate() {
+            let at = (row * dims.heads + head) * d;
+            // SAFETY: the caller's.
             unsafe {
-                let x = x.add(index * d);
-                let r = 1.0 / (row_dot(s, d, x, x) / d as f32 + eps).sqrt();
-                statistics[index] = r;
-                rotate(s, d, x, table.add(row * d), 1.0, r * scale, y.add(index * d));
+                let x = load_halves::<S, X, H>(s, x.add(at));
+                *r = reciprocal_norm(dot(s, &x, &x), d, eps);
+                let factor = s.splat(*r * scale);
+                for j in 0..H {
+                    let (cos, sin) = (s.mul(factor, cos[j]), s.mul(factor, sin[j]));
+                    let (y1, y2) = turn(s, (x[0][j], x[1][j]), (cos, sin));
+                    X::store(s, y.add(at + j * S::LANES), y1);
+                    X::store(s, y.add(at + (H + j) * S::LANES), y2);
+                }
             }
         }
     }
@@ -219,27 +308,93 @@ fn norm_grad_kernel<S: Simd, X: Element>(
     table: *const f32,
     dx: *mut X,
 ) {
-    let d = dims.head_dim;
-    for row in 0..dims.rows {
-        for head in 0..dims.heads {
-            let index = row * dims.heads + head;
-            // SAFETY: the caller's operands hold `rows` rows; what is written was read
-            // before.
+    let half = dims.head_dim / 2;
+    // SAFETY: the caller's operands hold `rows` rows; H·LANES is half of the head.
+    unsafe {
+        match (half % S::LANES, half / S::LANES) {
+            (0, 1) => norm_grad_whole::<S, X, 1>(s, dims, scale, y, statistics, dy, table, dx),
+            (0, 2) => norm_grad_whole::<S, X, 2>(s, dims, scale, y, statistics, dy, table, dx),
+            (0, 4) => norm_grad_whole::<S, X, 4>(s, dims, scale, y, statistics, dy, table, dx),
+            _ => norm_grad_any(s, dims, scale, y, statistics, dy, table, dx),
+        }
+    }
+}
+
+/// `-mean(y·dy)/scale²`, which the gradient is made with: with z = y/scale it is
+/// `r·scale·(dy - z·mean(z·dy)) = r·scale·(dy - y·mean(y·dy)/scale²)`, turned back.
+fn correction(products: f32, d: usize, scale: f32) -> f32 {
+    -(products / d as f32 / (scale * scale))
+}
+
+/// # Safety
+/// Operands must hold `rows` rows.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn norm_grad_any<S: Simd, X: Element>(
+    s: S,
+    dims: Dims,
+    scale: f32,
+    y: *const X,
+    statistics: &[f32],
+    dy: *const X,
+    table: *const f32,
+    dx: *mut X,
+) {
+    let (d, half) = (dims.head_dim, dims.head_dim / 2);
+    for (index, r) in statistics.iter().enumerate() {
+        // SAFETY: the caller's; what is written was read before.
+        unsafe {
+            let (y, dy, dx) = (y.add(index * d), dy.add(index * d), dx.add(index * d));
+            let mean = s.splat(correction(row_dot(s, d, y, dy), d, scale));
+            let (r, table) = (s.splat(r * scale), table.add(index / dims.heads * d));
+            vectors!(S, half, |j, n| {
+                let x1 = normed::<S, X>(s, y.add(j), dy.add(j), n, mean, r);
+                let x2 = normed::<S, X>(s, y.add(half + j), dy.add(half + j), n, mean, r);
+                let cos = f32::load_n(s, table.add(j), n);
+                let sin = f32::load_n(s, table.add(half + j), n);
+                let (x1, x2) = turn(s, (x1, x2), (cos, s.sub(s.splat(0.0), sin)));
+                X::store_n(s, dx.add(j), x1, n);
+                X::store_n(s, dx.add(half + j), x2, n);
+            });
+        }
+    }
+}
+
+/// [`norm_grad_any`] of heads that registers hold: y and dy are read once.
+///
+/// # Safety
+/// Operands must hold `rows` rows of heads of `2·H·LANES` values.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn norm_grad_whole<S: Simd, X: Element, const H: usize>(
+    s: S,
+    dims: Dims,
+    scale: f32,
+    y: *const X,
+    statistics: &[f32],
+    dy: *const X,
+    table: *const f32,
+    dx: *mut X,
+) {
+    let (d, zero) = (2 * H * S::LANES, s.splat(0.0));
+    for (row, statistics) in statistics.chunks_exact(dims.heads).enumerate() {
+        // SAFETY: the caller's.
+        let [cos, sin] = unsafe { load_halves::<S, f32, H>(s, table.add(row * d)) };
+        for (head, r) in statistics.iter().enumerate() {
+            let at = (row * dims.heads + head) * d;
+            // SAFETY: the caller's; what is written was read before.
             unsafe {
-                let (y, dy, dx) = (y.add(index * d), dy.add(index * d), dx.add(index * d));
-                // With z = y/scale: r·scale·(dy - z·mean(z·dy)) = r·scale·(dy - y·mean(y·dy)/scale²).
-                let mean = row_dot(s, d, y, dy) / d as f32 / (scale * scale);
-                let (mean, r) = (s.splat(-mean), s.splat(statistics[index] * scale));
-                let (half, table) = (d / 2, table.add(row * d));
-                vectors!(S, half, |j, n| {
-                    let x1 = normed::<S, X>(s, y.add(j), dy.add(j), n, mean, r);
-                    let x2 = normed::<S, X>(s, y.add(half + j), dy.add(half + j), n, mean, r);
-                    let cos = f32::load_n(s, table.add(j), n);
-                    let sin = f32::load_n(s, table.add(half + j), n);
-                    let (x1, x2) = turn(s, (x1, x2), (cos, s.sub(s.splat(0.0), sin)));
-                    X::store_n(s, dx.add(j), x1, n);
-                    X::store_n(s, dx.add(half + j), x2, n);
-                });
+                let y = load_halves::<S, X, H>(s, y.add(at));
+                let dy = load_halves::<S, X, H>(s, dy.add(at));
+                let mean = s.splat(correction(dot(s, &y, &dy), d, scale));
+                let r = s.splat(r * scale);
+                for j in 0..H {
+                    let x1 = s.mul(r, s.mul_add(y[0][j], mean, dy[0][j]));
+                    let x2 = s.mul(r, s.mul_add(y[1][j], mean, dy[1][j]));
+                    let (x1, x2) = turn(s, (x1, x2), (cos[j], s.sub(zero, sin[j])));
+                    X::store(s, dx.add(at + j * S::LANES), x1);
+                    X::store(s, dx.add(at + (H + j) * S::LANES), x2);
+                }
             }
         }
     }
