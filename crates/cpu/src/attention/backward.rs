@@ -12,8 +12,8 @@
 
 use super::element::Attend;
 use super::order::head_and_rank;
-use super::pack::HeadRows;
 use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
+use super::strided::Strided;
 use super::{Dims, check_len, check_scratch};
 use crate::pool::SharedSlice;
 use crate::simd::Simd;
@@ -181,26 +181,31 @@ fn set_delta<E: Attend>(cx: &Context, out: &[E], dout: &[E], dims: &Dims, delta:
     cx.pool.run(b * blocks, &|task, _| {
         let (row, first) = (task / blocks, task % blocks * POSITIONS);
         let positions = (t - first).min(POSITIONS);
-        for head in 0..h {
-            let offset = ((row * t + first) * h + head) * d;
-            let rows = |x| HeadRows::new(x, offset, h * d, positions, d);
-            // SAFETY: each task has its own row and positions.
-            let delta = unsafe { delta.range((row * h + head) * t + first, positions) };
-            row_dots(cx.isa, rows(out), rows(dout), delta);
-        }
+        let part = (row * t + first) * h * d..(row * t + first + positions) * h * d;
+        let (out, dout) = (&out[part.clone()], &dout[part]);
+        // SAFETY: each task has its own row and positions.
+        let delta =
+            unsafe { Strided::new(&delta, row * h * t + first, t, (h - 1) * t + positions) };
+        row_dots(cx.isa, out, dout, (h, d), delta);
     });
 }
 
-simd_fn! { fn row_dots [E: Attend] (x: HeadRows<'_, E>, y: HeadRows<'_, E>, out: &mut [f32]) = row_dots_kernel }
+simd_fn! {
+    /// Dot products of the rows of `[positions, h, d]`, where `shape` is (h, d): that of a position and a head goes to row
+    /// `head` of `dots`.
+    fn row_dots [E: Attend] (x: &[E], y: &[E], shape: (usize, usize), dots: Strided<f32>) = row_dots_kernel
+}
 #[inline(always)]
 fn row_dots_kernel<S: Simd, E: Attend>(
     s: S,
-    x: HeadRows<'_, E>,
-    y: HeadRows<'_, E>,
-    out: &mut [f32],
+    x: &[E],
+    y: &[E],
+    (heads, d): (usize, usize),
+    mut dots: Strided<f32>,
 ) {
-    for (r, out) in out.iter_mut().enumerate() {
-        *out = dot(s, &x.data[r * x.row..][..x.d], &y.data[r * y.row..][..y.d]);
+    let positions = x.len() / (heads * d);
+    for (i, (x, y)) in x.chunks_exact(d).zip(y.chunks_exact(d)).enumerate() {
+        dots.row(i % heads, positions)[i / heads] = dot(s, x, y);
     }
 }
 

@@ -77,8 +77,6 @@ fn keys_task_kernel<S: Rough>(
     pack_transposed(s, key_rows(x.k), KEYS, k_t);
     pack_transposed(s, key_rows(x.v), KEYS, v_t);
     pack_row_pairs(s, key_rows(x.k), d_padded, k_pairs);
-    dk_tile.fill(0.0);
-    dv_tile.fill(0.0);
 
     let window = window.min(1 << 24);
     // The last step's block of queries that sees some key of a block of keys.
@@ -111,7 +109,8 @@ fn keys_task_kernel<S: Rough>(
 
         let product = |isa: Isa, a: &[bf16], b: &[bf16], c: &mut [f32]| {
             let (rows, band) = (keys.next_multiple_of(STRIP), band.transposed());
-            let (cols, depth, old) = (d_padded, queries, Old::Keep);
+            let (cols, depth) = (d_padded, queries);
+            let old = if step == 0 { Old::Discard } else { Old::Keep };
             let (a_row, a_step, b_row) = (1, KEYS, d_padded);
             multiply(isa, Product { a, a_row, a_step, b, b_row, c, rows, cols, depth, band, old });
         };
@@ -250,8 +249,10 @@ impl Tile<'_> {
                 let done = unsafe {
                     if left == 1 {
                         self.blocks::<S, 8, 1>(s, scale, at, rows, k_cols, band)
-                    } else if S::LANES == 8 || left == 2 {
+                    } else if S::LANES == 8 {
                         self.blocks::<S, 4, 2>(s, scale, at, rows, k_cols, band)
+                    } else if left == 2 {
+                        self.blocks::<S, 8, 2>(s, scale, at, rows, k_cols, band)
                     } else if left == 3 {
                         self.blocks::<S, 4, 3>(s, scale, at, rows, k_cols, band)
                     } else {

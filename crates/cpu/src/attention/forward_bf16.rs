@@ -13,7 +13,7 @@ use super::LOWEST;
 use super::backward::dot;
 use super::forward::Block;
 use super::pack::{HeadRows, pack_row_pairs, pack_transposed, prefetch, whole_lanes};
-use super::rough::Rough;
+use super::rough::{Rough, log2_all};
 use super::scratch::{lines, padded, take, take_bf16};
 use super::strided::Strided;
 use super::tile::{Band, Old, Product, STRIP, multiply, product};
@@ -82,11 +82,13 @@ fn forward_block_kernel<S: Rough>(
     };
     let mut panels: [Panel; QUERIES / PANEL] = std::array::from_fn(|_| panel());
     let used = rows.div_ceil(PANEL);
+    let end = (input.first + rows).min(input.k.rows);
+    let start = input.first.saturating_sub(window).min(end);
+    prefetch(s, input.q);
+    prefetch(s, input.v.part(start, (end - start).min(KEYS)));
     for (n, panel) in panels[..used].iter_mut().enumerate() {
         panel.start(s, &input, n * PANEL);
     }
-    let end = (input.first + rows).min(input.k.rows);
-    let start = input.first.saturating_sub(window).min(end);
     for key in (start..end).step_by(KEYS) {
         let keys = (end - key).min(KEYS);
         let k = whole_lanes(s, input.k.part(key, keys), k_tile);
@@ -262,6 +264,7 @@ impl Panel<'_> {
     ) {
         let queries = self.queries.next_multiple_of(S::LANES);
         for key in (0..scores.k.rows).step_by(STRIP) {
+            prefetch(s, scores.k.strip(key + STRIP));
             let seen = scores.band.columns(key, queries);
             let (mut col, end) =
                 (seen.start / S::LANES * S::LANES, seen.end.next_multiple_of(S::LANES));
@@ -271,8 +274,10 @@ impl Panel<'_> {
                 let done = unsafe {
                     if MAXIMA || left == 1 {
                         self.blocks::<S, MAXIMA, 8, 1>(s, scores, (key, col), p)
-                    } else if S::LANES == 8 || left == 2 {
+                    } else if S::LANES == 8 {
                         self.blocks::<S, MAXIMA, 4, 2>(s, scores, (key, col), p)
+                    } else if left == 2 {
+                        self.blocks::<S, MAXIMA, 8, 2>(s, scores, (key, col), p)
                     } else if left == 3 {
                         self.blocks::<S, MAXIMA, 4, 3>(s, scores, (key, col), p)
                     } else {
@@ -373,9 +378,13 @@ impl Panel<'_> {
         }
     }
 
+    #[inline(always)]
     fn write_lse(&self, lse: &mut [f32]) {
+        let mut logarithms = [0.0; PANEL];
+        logarithms.copy_from_slice(self.total);
+        log2_all(&mut logarithms);
         for (r, lse) in lse.iter_mut().enumerate() {
-            *lse = LN_2 * (self.total[r].log2() - self.minus_base[r]);
+            *lse = LN_2 * (logarithms[r] - self.minus_base[r]);
         }
     }
 }
