@@ -79,11 +79,14 @@ pub fn backward<E: Attend>(
     let sources = Sources { isa: cx.isa, q, k, v, dout, lse, delta, dims: *dims };
     let (passed, sums) = (SharedSlice::new(passed), SharedSlice::new(sums));
     let [dq, dk, dv] = [dq, dk, dv].map(SharedSlice::new);
-    let per_thread = E::keys_scratch_len(dims.d);
+    let (per_thread, threads) = (E::keys_scratch_len(dims.d), cx.pool.threads());
     run_with_scratch(&cx.pool, heads * blocks, scratch, per_thread, &|task, scratch| {
         // Early blocks are seen by the most queries: they go first.
-        let (head, block) = head_and_rank(task, heads, blocks, cx.pool.threads());
-        let place = Place { row: head / k_heads, k_head: head % k_heads, block };
+        let head_and_block = |task| head_and_rank(task, heads, blocks, threads);
+        let place = |(head, block)| Place { row: head / k_heads, k_head: head % k_heads, block };
+        let (head, block) = head_and_block(task);
+        let next = head_and_block((task + threads).min(heads * blocks - 1));
+        let places = (place((head, block)), place(next));
         // SAFETY: there is one value per block of every head, as large and aligned as a u32, zeroed above; while the tasks
         // run, all access to it is atomic.
         let counter = |head: usize, block: usize| unsafe {
@@ -97,7 +100,7 @@ pub fn backward<E: Attend>(
         }
         let sums_start = if E::SUMS_APART { head % in_flight * sums_len } else { 0 };
         let grads = Gradients { dq, dk, dv, sums, sums_start };
-        E::keys_task(&sources, place, &turn, &grads, scratch);
+        E::keys_task(&sources, places, &turn, &grads, scratch);
     });
 }
 
