@@ -12,8 +12,8 @@
 
 use super::element::Attend;
 use super::order::head_and_rank;
-use super::pack::HeadRows;
 use super::scratch::{LINE, align, lines, padded, run_with_scratch, take};
+use super::strided::Strided;
 use super::{Dims, check_len, check_scratch};
 use crate::pool::SharedSlice;
 use crate::simd::Simd;
@@ -79,11 +79,14 @@ pub fn backward<E: Attend>(
     let sources = Sources { isa: cx.isa, q, k, v, dout, lse, delta, dims: *dims };
     let (passed, sums) = (SharedSlice::new(passed), SharedSlice::new(sums));
     let [dq, dk, dv] = [dq, dk, dv].map(SharedSlice::new);
-    let per_thread = E::keys_scratch_len(dims.d);
+    let (per_thread, threads) = (E::keys_scratch_len(dims.d), cx.pool.threads());
     run_with_scratch(&cx.pool, heads * blocks, scratch, per_thread, &|task, scratch| {
         // Early blocks are seen by the most queries: they go first.
-        let (head, block) = head_and_rank(task, heads, blocks, cx.pool.threads());
-        let place = Place { row: head / k_heads, k_head: head % k_heads, block };
+        let head_and_block = |task| head_and_rank(task, heads, blocks, threads);
+        let place = |(head, block)| Place { row: head / k_heads, k_head: head % k_heads, block };
+        let (head, block) = head_and_block(task);
+        let next = head_and_block((task + threads).min(heads * blocks - 1));
+        let places = (place((head, block)), place(next));
         // SAFETY: there is one value per block of every head, as large and aligned as a u32, zeroed above; while the tasks
         // run, all access to it is atomic.
         let counter = |head: usize, block: usize| unsafe {
@@ -97,7 +100,7 @@ pub fn backward<E: Attend>(
         }
         let sums_start = if E::SUMS_APART { head % in_flight * sums_len } else { 0 };
         let grads = Gradients { dq, dk, dv, sums, sums_start };
-        E::keys_task(&sources, place, &turn, &grads, scratch);
+        E::keys_task(&sources, places, &turn, &grads, scratch);
     });
 }
 
@@ -181,26 +184,31 @@ fn set_delta<E: Attend>(cx: &Context, out: &[E], dout: &[E], dims: &Dims, delta:
     cx.pool.run(b * blocks, &|task, _| {
         let (row, first) = (task / blocks, task % blocks * POSITIONS);
         let positions = (t - first).min(POSITIONS);
-        for head in 0..h {
-            let offset = ((row * t + first) * h + head) * d;
-            let rows = |x| HeadRows::new(x, offset, h * d, positions, d);
-            // SAFETY: each task has its own row and positions.
-            let delta = unsafe { delta.range((row * h + head) * t + first, positions) };
-            row_dots(cx.isa, rows(out), rows(dout), delta);
-        }
+        let part = (row * t + first) * h * d..(row * t + first + positions) * h * d;
+        let (out, dout) = (&out[part.clone()], &dout[part]);
+        // SAFETY: each task has its own row and positions.
+        let delta =
+            unsafe { Strided::new(&delta, row * h * t + first, t, (h - 1) * t + positions) };
+        row_dots(cx.isa, out, dout, (h, d), delta);
     });
 }
 
-simd_fn! { fn row_dots [E: Attend] (x: HeadRows<'_, E>, y: HeadRows<'_, E>, out: &mut [f32]) = row_dots_kernel }
+simd_fn! {
+    /// Dot products of the rows of `[positions, h, d]`, where `shape` is (h, d): that of a position and a head goes to row
+    /// `head` of `dots`.
+    fn row_dots [E: Attend] (x: &[E], y: &[E], shape: (usize, usize), dots: Strided<f32>) = row_dots_kernel
+}
 #[inline(always)]
 fn row_dots_kernel<S: Simd, E: Attend>(
     s: S,
-    x: HeadRows<'_, E>,
-    y: HeadRows<'_, E>,
-    out: &mut [f32],
+    x: &[E],
+    y: &[E],
+    (heads, d): (usize, usize),
+    mut dots: Strided<f32>,
 ) {
-    for (r, out) in out.iter_mut().enumerate() {
-        *out = dot(s, &x.data[r * x.row..][..x.d], &y.data[r * y.row..][..y.d]);
+    let positions = x.len() / (heads * d);
+    for (i, (x, y)) in x.chunks_exact(d).zip(y.chunks_exact(d)).enumerate() {
+        dots.row(i % heads, positions)[i / heads] = dot(s, x, y);
     }
 }
 

@@ -4,8 +4,9 @@
 //! the products that give dv and dk read them; the product that gives dq reads pairs of keys, which lie in one row.
 
 use super::Dims;
+use super::ahead::Ahead;
 use super::backward::{Gradients, Place, Sources, Turn};
-use super::pack::{HeadRows, pack_row_pairs, pack_transposed, prefetch, whole_lanes};
+use super::pack::{HeadRows, pack_row_pairs, pack_transposed, whole_lanes};
 use super::rough::Rough;
 use super::scratch::{lines, padded, take, take_bf16};
 use super::strided::Strided;
@@ -35,15 +36,16 @@ pub(super) fn keys_scratch_len(d: usize) -> usize {
 }
 
 simd_fn! {
+    /// The task of the first of `places`; the second is the one that this thread probably works on next.
     pub(super) fn keys_task(
-        x: &Sources<'_, bf16>, place: Place, turn: &Turn<'_>, grads: &Gradients<bf16>, scratch: &mut [f32],
+        x: &Sources<'_, bf16>, places: (Place, Place), turn: &Turn<'_>, grads: &Gradients<bf16>, scratch: &mut [f32],
     ) = keys_task_kernel
 }
 #[inline(always)]
 fn keys_task_kernel<S: Rough>(
     s: S,
     x: &Sources<'_, bf16>,
-    place: Place,
+    (place, next): (Place, Place),
     turn: &Turn<'_>,
     grads: &Gradients<bf16>,
     mut scratch: &mut [f32],
@@ -55,7 +57,7 @@ fn keys_task_kernel<S: Rough>(
     let first_key = block * KEYS;
     let keys = (t - first_key).min(KEYS);
     let key_offset = ((row * t + first_key) * k_heads + k_head) * d;
-    let key_rows = |data| HeadRows::new(data, key_offset, k_heads * d, keys, d);
+    let key_rows = |data| rows_of_keys(data, &x.dims, place);
 
     let k_t = take_bf16(&mut scratch, lanes(d) * KEYS * 2);
     let v_t = take_bf16(&mut scratch, lanes(d) * KEYS * 2);
@@ -77,8 +79,6 @@ fn keys_task_kernel<S: Rough>(
     pack_transposed(s, key_rows(x.k), KEYS, k_t);
     pack_transposed(s, key_rows(x.v), KEYS, v_t);
     pack_row_pairs(s, key_rows(x.k), d_padded, k_pairs);
-    dk_tile.fill(0.0);
-    dv_tile.fill(0.0);
 
     let window = window.min(1 << 24);
     // The last step's block of queries that sees some key of a block of keys.
@@ -92,6 +92,10 @@ fn keys_task_kernel<S: Rough>(
         let offset = ((row * t + first) * h + k_head * group + head) * d;
         HeadRows::new(data, offset, h * d, rows, d)
     };
+    let len = (keys - 1) * k_heads * d + d;
+    // SAFETY: these keys of this head belong to this task.
+    let [dk, dv] = [&grads.dk, &grads.dv]
+        .map(|grad| unsafe { Strided::new(grad, key_offset, k_heads * d, len) });
     for step in 0..steps {
         let (first, head) = at(step);
         let queries = (t - first).min(STEP);
@@ -101,17 +105,32 @@ fn keys_task_kernel<S: Rough>(
         pack_row_pairs(s, dout_here, d_padded, dout_pairs);
         let q = whole_lanes(s, q_here, q_tile);
         let dout = whole_lanes(s, dout_here, dout_tile);
+        let (offset, len) = (q_offset(&x.dims, place, first, head), (queries - 1) * h * d + d);
+        // SAFETY: these queries of this head are written to when no other task adds to them any more.
+        let dq = unsafe { Strided::new(&grads.dq, offset, h * d, len) };
+        // No later keys are seen: the sum is complete.
+        let complete = first < first_key + KEYS;
+        let mut ahead = [Ahead::NOTHING; 5];
+        if complete {
+            ahead[0] = dq.ahead(queries, d);
+        }
         if step + 1 < steps {
-            prefetch(s, query_rows(x.q, at(step + 1)));
-            prefetch(s, query_rows(x.dout, at(step + 1)));
+            ahead[1] = Ahead::of(query_rows(x.q, at(step + 1)));
+            ahead[2] = Ahead::of(query_rows(x.dout, at(step + 1)));
+        } else {
+            ahead[1] = dk.ahead(keys, d);
+            ahead[2] = dv.ahead(keys, d);
+            ahead[3] = Ahead::of(rows_of_keys(x.k, &x.dims, next)).far();
+            ahead[4] = Ahead::of(rows_of_keys(x.v, &x.dims, next)).far();
         }
         let statistics = (row * h + k_head * group + head) * t + first;
         tile.set_statistics(&x.lse[statistics..][..queries], &x.delta[statistics..][..queries]);
-        tile.compute(s, LOG2_E * scale, (q, dout), (k_t, v_t), band);
+        tile.compute(s, LOG2_E * scale, (q, dout), (k_t, v_t), band, ahead);
 
         let product = |isa: Isa, a: &[bf16], b: &[bf16], c: &mut [f32]| {
             let (rows, band) = (keys.next_multiple_of(STRIP), band.transposed());
-            let (cols, depth, old) = (d_padded, queries, Old::Keep);
+            let (cols, depth) = (d_padded, queries);
+            let old = if step == 0 { Old::Discard } else { Old::Keep };
             let (a_row, a_step, b_row) = (1, KEYS, d_padded);
             multiply(isa, Product { a, a_row, a_step, b, b_row, c, rows, cols, depth, band, old });
         };
@@ -144,21 +163,21 @@ fn keys_task_kernel<S: Rough>(
                 old: if others { Old::Keep } else { Old::Discard },
             },
         );
-        if first < first_key + KEYS {
-            // No later keys are seen.
-            let (offset, len) = (q_offset(&x.dims, place, first, head), (queries - 1) * h * d + d);
-            // SAFETY: as above.
-            let out = unsafe { Strided::new(&grads.dq, offset, h * d, len) };
-            write_rows(s, sum, d_padded, (queries, d), scale, out);
+        if complete {
+            write_rows(s, sum, d_padded, (queries, d), scale, dq);
         }
         turn.pass();
     }
-    let len = (keys - 1) * k_heads * d + d;
-    for (tile, grad, scale) in [(&*dk_tile, &grads.dk, scale), (&*dv_tile, &grads.dv, 1.0)] {
-        // SAFETY: these keys of this head belong to this task.
-        let out = unsafe { Strided::new(grad, key_offset, k_heads * d, len) };
-        write_rows(s, tile, d_padded, (keys, d), scale, out);
-    }
+    write_rows(s, dk_tile, d_padded, (keys, d), scale, dk);
+    write_rows(s, dv_tile, d_padded, (keys, d), 1.0, dv);
+}
+
+/// The rows of a block of keys, or of their values.
+fn rows_of_keys<'a>(data: &'a [bf16], dims: &Dims, place: Place) -> HeadRows<'a, bf16> {
+    let Dims { t, k_heads, d, .. } = *dims;
+    let first = place.block * KEYS;
+    let offset = ((place.row * t + first) * k_heads + place.k_head) * d;
+    HeadRows::new(data, offset, k_heads * d, (t - first).min(KEYS), d)
 }
 
 /// Where the query at `first` starts of head number `head` of the group.
@@ -234,13 +253,13 @@ impl Tile<'_> {
         rows: (HeadRows<'_, bf16>, HeadRows<'_, bf16>),
         k_cols: (&[bf16], &[bf16]),
         band: Band,
+        ahead: [Ahead; 5],
     ) {
         let keys = self.keys.next_multiple_of(16);
         let needed = lanes(rows.0.d) * KEYS * bf16::PER_LANE;
         assert!(k_cols.0.len() >= needed && k_cols.1.len() >= needed);
         for query in (0..rows.0.rows).step_by(STRIP) {
-            prefetch(s, rows.0.strip(query + STRIP));
-            prefetch(s, rows.1.strip(query + STRIP));
+            ahead.iter().for_each(|ahead| ahead.fetch(s, query / STRIP, STEP / STRIP));
             let seen = band.columns(query, keys);
             let (mut col, end) =
                 (seen.start / S::LANES * S::LANES, seen.end.next_multiple_of(S::LANES));
@@ -250,8 +269,10 @@ impl Tile<'_> {
                 let done = unsafe {
                     if left == 1 {
                         self.blocks::<S, 8, 1>(s, scale, at, rows, k_cols, band)
-                    } else if S::LANES == 8 || left == 2 {
+                    } else if S::LANES == 8 {
                         self.blocks::<S, 4, 2>(s, scale, at, rows, k_cols, band)
+                    } else if left == 2 {
+                        self.blocks::<S, 8, 2>(s, scale, at, rows, k_cols, band)
                     } else if left == 3 {
                         self.blocks::<S, 4, 3>(s, scale, at, rows, k_cols, band)
                     } else {

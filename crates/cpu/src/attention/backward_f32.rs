@@ -18,14 +18,14 @@ pub(super) fn keys_scratch_len(d: usize) -> usize {
 
 simd_fn! {
     pub(super) fn keys_task(
-        x: &Sources<'_, f32>, place: Place, turn: &Turn<'_>, grads: &Gradients<f32>, scratch: &mut [f32],
+        x: &Sources<'_, f32>, places: (Place, Place), turn: &Turn<'_>, grads: &Gradients<f32>, scratch: &mut [f32],
     ) = keys_task_kernel
 }
 #[inline(always)]
 fn keys_task_kernel<S: Transpose>(
     s: S,
     x: &Sources<'_, f32>,
-    place: Place,
+    (place, _): (Place, Place),
     turn: &Turn<'_>,
     Gradients { dq, dk, dv, .. }: &Gradients<f32>,
     mut scratch: &mut [f32],

@@ -86,34 +86,36 @@ pub fn cached<E: Attend>(
     if t <= decode::MOST_QUERIES {
         return decode(cx, q, k_cache, v_cache, start, dims, out, scratch);
     }
-    let blocks = t.div_ceil(E::QUERIES);
+    let (blocks, threads) = (t.div_ceil(E::QUERIES), cx.pool.threads());
+    let tasks = b * h * blocks;
+    // The input of a task, and where its queries start.
+    let input = |task| {
+        // Late blocks see the most keys: they go first.
+        let (row_head, rank) = head_and_rank(task, b * h, blocks, threads);
+        let (row, head) = (row_head / h, row_head % h);
+        let (first, k_head) = ((blocks - 1 - rank) * E::QUERIES, head / (h / k_heads));
+        let rows = (t - first).min(E::QUERIES);
+        let keys = (row * capacity * k_heads + k_head) * d;
+        let queries = ((row * t + first) * h + head) * d;
+        let input = Block {
+            isa: cx.isa,
+            q: HeadRows::new(q, queries, h * d, rows, d),
+            k: HeadRows::new(k_cache, keys, k_heads * d, capacity, d),
+            v: HeadRows::new(v_cache, keys, k_heads * d, capacity, d),
+            first: dims.first(start, row) + first,
+            window,
+        };
+        (input, queries)
+    };
     let out = SharedSlice::new(out);
-    run_with_scratch(
-        &cx.pool,
-        b * h * blocks,
-        scratch,
-        E::block_scratch_len(d),
-        &|task, scratch| {
-            // Late blocks see the most keys: they go first.
-            let (row_head, rank) = head_and_rank(task, b * h, blocks, cx.pool.threads());
-            let (row, head) = (row_head / h, row_head % h);
-            let (first, k_head) = ((blocks - 1 - rank) * E::QUERIES, head / (h / k_heads));
-            let rows = (t - first).min(E::QUERIES);
-            let keys = (row * capacity * k_heads + k_head) * d;
-            let queries = ((row * t + first) * h + head) * d;
-            let input = Block {
-                isa: cx.isa,
-                q: HeadRows::new(q, queries, h * d, rows, d),
-                k: HeadRows::new(k_cache, keys, k_heads * d, capacity, d),
-                v: HeadRows::new(v_cache, keys, k_heads * d, capacity, d),
-                first: dims.first(start, row) + first,
-                window,
-            };
-            // SAFETY: every task has its own head and block of queries.
-            let out = unsafe { Strided::new(&out, queries, h * d, (rows - 1) * h * d + d) };
-            E::forward_block(input, out, None, scratch);
-        },
-    );
+    run_with_scratch(&cx.pool, tasks, scratch, E::block_scratch_len(d), &|task, scratch| {
+        let (block, queries) = input(task);
+        let next = input((task + threads).min(tasks - 1)).0;
+        let len = (block.q.rows - 1) * h * d + d;
+        // SAFETY: every task has its own head and block of queries.
+        let out = unsafe { Strided::new(&out, queries, h * d, len) };
+        E::forward_block((block, next), out, None, scratch);
+    });
 }
 
 /// Positions in a task that writes to a cache.

@@ -32,10 +32,11 @@ pub trait Attend: Operand {
     /// f32 values that [`forward_block`](Self::forward_block) needs.
     #[doc(hidden)]
     fn block_scratch_len(d: usize) -> usize;
-    /// Attention of a block of at most `QUERIES` queries. A query that sees no key gets 0.
+    /// Attention of the first of `blocks`, of at most `QUERIES` queries; the second is what the thread probably works on
+    /// next. A query that sees no key gets 0.
     #[doc(hidden)]
     fn forward_block(
-        input: Block<'_, Self>,
+        blocks: (Block<'_, Self>, Block<'_, Self>),
         out: Strided<Self>,
         lse: Option<&mut [f32]>,
         scratch: &mut [f32],
@@ -43,11 +44,12 @@ pub trait Attend: Operand {
     /// f32 values that [`keys_task`](Self::keys_task) needs.
     #[doc(hidden)]
     fn keys_scratch_len(d: usize) -> usize;
-    /// The gradients of a block of at most `KEYS` keys, and what they give to those of the queries.
+    /// The gradients of a block of at most `KEYS` keys, and what they give to those of the queries. `places` are that block
+    /// and the one that the thread probably works on next.
     #[doc(hidden)]
     fn keys_task(
         x: &Sources<'_, Self>,
-        place: Place,
+        places: (Place, Place),
         turn: &Turn<'_>,
         grads: &Gradients<Self>,
         scratch: &mut [f32],
@@ -64,24 +66,24 @@ impl Attend for f32 {
         forward_f32::block_scratch_len(d)
     }
     fn forward_block(
-        input: Block<'_, f32>,
+        (block, _): (Block<'_, f32>, Block<'_, f32>),
         out: Strided<f32>,
         lse: Option<&mut [f32]>,
         scratch: &mut [f32],
     ) {
-        forward_f32::forward_block(input.isa, input, out, lse, scratch);
+        forward_f32::forward_block(block.isa, block, out, lse, scratch);
     }
     fn keys_scratch_len(d: usize) -> usize {
         backward_f32::keys_scratch_len(d)
     }
     fn keys_task(
         x: &Sources<'_, f32>,
-        place: Place,
+        places: (Place, Place),
         turn: &Turn<'_>,
         grads: &Gradients<f32>,
         scratch: &mut [f32],
     ) {
-        backward_f32::keys_task(x.isa, x, place, turn, grads, scratch);
+        backward_f32::keys_task(x.isa, x, places, turn, grads, scratch);
     }
 }
 
@@ -95,23 +97,23 @@ impl Attend for bf16 {
         forward_bf16::block_scratch_len(d)
     }
     fn forward_block(
-        input: Block<'_, bf16>,
+        blocks: (Block<'_, bf16>, Block<'_, bf16>),
         out: Strided<bf16>,
         lse: Option<&mut [f32]>,
         scratch: &mut [f32],
     ) {
-        forward_bf16::forward_block(input.isa, input, out, lse, scratch);
+        forward_bf16::forward_block(blocks.0.isa, blocks, out, lse, scratch);
     }
     fn keys_scratch_len(d: usize) -> usize {
         backward_bf16::keys_scratch_len(d)
     }
     fn keys_task(
         x: &Sources<'_, bf16>,
-        place: Place,
+        places: (Place, Place),
         turn: &Turn<'_>,
         grads: &Gradients<bf16>,
         scratch: &mut [f32],
     ) {
-        backward_bf16::keys_task(x.isa, x, place, turn, grads, scratch);
+        backward_bf16::keys_task(x.isa, x, places, turn, grads, scratch);
     }
 }

@@ -37,19 +37,18 @@ pub fn forward<E: Attend>(
     check_len("out", out, dims.queries_len());
     check_len("lse", lse, b * h * t);
     check_scratch(scratch, forward_scratch_len::<E>(cx, dims));
-    let blocks = t.div_ceil(E::QUERIES);
-    let (out, lse) = (SharedSlice::new(out), SharedSlice::new(lse));
-    let per_thread = E::block_scratch_len(d);
-    run_with_scratch(&cx.pool, b * h * blocks, align(scratch), per_thread, &|task, scratch| {
+    let (blocks, threads) = (t.div_ceil(E::QUERIES), cx.pool.threads());
+    let tasks = b * h * blocks;
+    // The input of a task, its row and head, and where its queries start.
+    let input = |task| {
         // Late blocks see the most keys: they go first.
-        let (row_head, rank) = head_and_rank(task, b * h, blocks, cx.pool.threads());
+        let (row_head, rank) = head_and_rank(task, b * h, blocks, threads);
         let block = blocks - 1 - rank;
         let (row, head) = (row_head / h, row_head % h);
         let (first, k_head) = (block * E::QUERIES, head / (h / k_heads));
         let rows = (t - first).min(E::QUERIES);
         let keys = (row * t * k_heads + k_head) * d;
         let queries = ((row * t + first) * h + head) * d;
-        let len = (rows - 1) * h * d + d;
         let input = Block {
             isa: cx.isa,
             q: HeadRows::new(q, queries, h * d, rows, d),
@@ -58,11 +57,19 @@ pub fn forward<E: Attend>(
             first,
             window,
         };
+        (input, row_head, queries)
+    };
+    let (out, lse) = (SharedSlice::new(out), SharedSlice::new(lse));
+    let per_thread = E::block_scratch_len(d);
+    run_with_scratch(&cx.pool, tasks, align(scratch), per_thread, &|task, scratch| {
+        let (block, row_head, queries) = input(task);
+        let (rows, next) = (block.q.rows, input((task + threads).min(tasks - 1)).0);
+        let len = (rows - 1) * h * d + d;
         // SAFETY: every task has its own head and block of queries.
         let out = unsafe { Strided::new(&out, queries, h * d, len) };
         // SAFETY: as above.
-        let lse = unsafe { lse.range(row_head * t + first, rows) };
-        E::forward_block(input, out, Some(lse), scratch);
+        let lse = unsafe { lse.range(row_head * t + block.first, rows) };
+        E::forward_block((block, next), out, Some(lse), scratch);
     });
 }
 

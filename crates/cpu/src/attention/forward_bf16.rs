@@ -10,10 +10,11 @@
 //! and the backward pass finds the same probabilities.
 
 use super::LOWEST;
+use super::ahead::Ahead;
 use super::backward::dot;
 use super::forward::Block;
-use super::pack::{HeadRows, pack_row_pairs, pack_transposed, prefetch, whole_lanes};
-use super::rough::Rough;
+use super::pack::{HeadRows, pack_row_pairs, pack_transposed, whole_lanes};
+use super::rough::{Rough, log2_all};
 use super::scratch::{lines, padded, take, take_bf16};
 use super::strided::Strided;
 use super::tile::{Band, Old, Product, STRIP, multiply, product};
@@ -48,15 +49,16 @@ pub(super) fn block_scratch_len(d: usize) -> usize {
 }
 
 simd_fn! {
-    /// Attention of one block. A query that sees no key gets 0.
+    /// Attention of the first of `blocks`; the second is what this thread probably works on next. A query that sees no key
+    /// gets 0.
     pub(super) fn forward_block(
-        input: Block<'_, bf16>, out: Strided<bf16>, lse: Option<&mut [f32]>, scratch: &mut [f32],
+        blocks: (Block<'_, bf16>, Block<'_, bf16>), out: Strided<bf16>, lse: Option<&mut [f32]>, scratch: &mut [f32],
     ) = forward_block_kernel
 }
 #[inline(always)]
 fn forward_block_kernel<S: Rough>(
     s: S,
-    input: Block<'_, bf16>,
+    (input, next): (Block<'_, bf16>, Block<'_, bf16>),
     mut out: Strided<bf16>,
     mut lse: Option<&mut [f32]>,
     mut scratch: &mut [f32],
@@ -82,22 +84,31 @@ fn forward_block_kernel<S: Rough>(
     };
     let mut panels: [Panel; QUERIES / PANEL] = std::array::from_fn(|_| panel());
     let used = rows.div_ceil(PANEL);
+    let end = (input.first + rows).min(input.k.rows);
+    let start = input.first.saturating_sub(window).min(end);
     for (n, panel) in panels[..used].iter_mut().enumerate() {
         panel.start(s, &input, n * PANEL);
     }
-    let end = (input.first + rows).min(input.k.rows);
-    let start = input.first.saturating_sub(window).min(end);
     for key in (start..end).step_by(KEYS) {
         let keys = (end - key).min(KEYS);
         let k = whole_lanes(s, input.k.part(key, keys), k_tile);
         pack_row_pairs(s, input.v.part(key, keys), d_padded, v_pairs);
-        let next = (end - key - keys).min(KEYS);
-        for panel in &mut panels[..used] {
+        let left = (end - key - keys).min(KEYS);
+        let ahead = if left > 0 {
+            let tile = |rows: HeadRows<'_, bf16>| Ahead::of(rows.part(key + keys, left));
+            [tile(input.k), tile(input.v), Ahead::NOTHING, Ahead::NOTHING]
+        } else {
+            let tile = |rows: HeadRows<'_, bf16>| Ahead::of(rows.part(0, rows.rows.min(KEYS)));
+            let [k, v] = [tile(next.k), tile(next.v)].map(Ahead::far);
+            [out.ahead(rows, d), Ahead::of(next.q).far(), k, v]
+        };
+        for (n, panel) in panels[..used].iter_mut().enumerate() {
+            // The last panel sees every tile that any does.
+            let ahead = if n + 1 == used { ahead } else { [Ahead::NOTHING; 4] };
             if panel.sees(key, keys) {
-                panel.add_tile(s, (k, key), v_pairs, p);
+                panel.add_tile(s, (k, key), v_pairs, p, ahead);
             }
         }
-        prefetch(s, input.v.part(key + keys, next));
     }
     for (n, panel) in panels[..used].iter().enumerate() {
         let rows = (rows - n * PANEL).min(PANEL);
@@ -186,6 +197,7 @@ impl Panel<'_> {
         (k, key): (HeadRows<'_, bf16>, usize),
         v_pairs: &[bf16],
         p: &mut [bf16],
+        ahead: [Ahead; 4],
     ) {
         let of_queries = Band::of_queries(self.first as isize - key as isize, self.window as isize);
         let scores = Scores { k, band: of_queries.transposed() };
@@ -194,7 +206,7 @@ impl Panel<'_> {
         before.copy_from_slice(self.total);
         for rebased in [false, true] {
             // SAFETY: `p` has a row for every pair of keys.
-            unsafe { self.visit::<S, false>(s, scores, p) };
+            unsafe { self.visit::<S, false>(s, scores, p, ahead) };
             if rebased || self.largest_total(s) <= LIMIT {
                 break;
             }
@@ -235,7 +247,7 @@ impl Panel<'_> {
         // For the time being, the maxima of what exceeds the base.
         self.total.fill(0.0);
         // SAFETY: maxima go to `total` alone.
-        unsafe { self.visit::<S, true>(s, scores, &mut []) };
+        unsafe { self.visit::<S, true>(s, scores, &mut [], [Ahead::NOTHING; 4]) };
         let d_padded = padded(scores.k.d);
         for r in 0..self.queries {
             let above = self.total[r];
@@ -259,9 +271,11 @@ impl Panel<'_> {
         s: S,
         scores: Scores<'_>,
         p: &mut [bf16],
+        ahead: [Ahead; 4],
     ) {
         let queries = self.queries.next_multiple_of(S::LANES);
         for key in (0..scores.k.rows).step_by(STRIP) {
+            ahead.iter().for_each(|ahead| ahead.fetch(s, key / STRIP, KEYS / STRIP));
             let seen = scores.band.columns(key, queries);
             let (mut col, end) =
                 (seen.start / S::LANES * S::LANES, seen.end.next_multiple_of(S::LANES));
@@ -271,8 +285,10 @@ impl Panel<'_> {
                 let done = unsafe {
                     if MAXIMA || left == 1 {
                         self.blocks::<S, MAXIMA, 8, 1>(s, scores, (key, col), p)
-                    } else if S::LANES == 8 || left == 2 {
+                    } else if S::LANES == 8 {
                         self.blocks::<S, MAXIMA, 4, 2>(s, scores, (key, col), p)
+                    } else if left == 2 {
+                        self.blocks::<S, MAXIMA, 8, 2>(s, scores, (key, col), p)
                     } else if left == 3 {
                         self.blocks::<S, MAXIMA, 4, 3>(s, scores, (key, col), p)
                     } else {
@@ -373,9 +389,13 @@ impl Panel<'_> {
         }
     }
 
+    #[inline(always)]
     fn write_lse(&self, lse: &mut [f32]) {
+        let mut logarithms = [0.0; PANEL];
+        logarithms.copy_from_slice(self.total);
+        log2_all(&mut logarithms);
         for (r, lse) in lse.iter_mut().enumerate() {
-            *lse = LN_2 * (self.total[r].log2() - self.minus_base[r]);
+            *lse = LN_2 * (logarithms[r] - self.minus_base[r]);
         }
     }
 }

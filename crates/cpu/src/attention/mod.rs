@@ -15,6 +15,7 @@
 // Blocks of registers are indexed by row and column everywhere: iterators would hide which is which.
 #![allow(clippy::needless_range_loop)]
 
+mod ahead;
 mod backward;
 mod backward_bf16;
 mod backward_f32;

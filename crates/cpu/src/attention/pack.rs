@@ -1,5 +1,6 @@
 //! Bringing rows of one head into a form that products read fast.
 
+use super::rough::Rough;
 use super::scratch::{LINE, padded};
 use super::tile::{STRIP, TILE};
 use super::transpose::Transpose;
@@ -161,7 +162,7 @@ pub(super) fn pack_transposed_scaled<S: Transpose>(
 /// Writes pairs of rows that follow one another: lane c of `out[r]` holds value c of row 2r and of row 2r + 1. `out` is
 /// `[rows / 2, d_padded]` lanes; padding and a missing last row are 0.
 #[inline(always)]
-pub(super) fn pack_row_pairs<S: Simd>(
+pub(super) fn pack_row_pairs<S: Rough>(
     s: S,
     rows: HeadRows<'_, bf16>,
     d_padded: usize,
@@ -169,10 +170,23 @@ pub(super) fn pack_row_pairs<S: Simd>(
 ) {
     let out = &mut out[..rows.rows.div_ceil(2) * d_padded * 2];
     assert!(rows.rows == 0 || rows.data.len() >= (rows.rows - 1) * rows.row + rows.d);
+    let per_step = 2 * S::LANES;
+    let in_steps = rows.d / per_step * per_step;
     for (pair, out) in out.chunks_exact_mut(d_padded * 2).enumerate() {
         let first = rows.data.as_ptr().wrapping_add(2 * pair * rows.row);
         let second = (2 * pair + 1 < rows.rows).then(|| first.wrapping_add(rows.row));
-        for c in (0..d_padded).step_by(S::LANES) {
+        let mut done = 0;
+        if let Some(second) = second {
+            for c in (0..in_steps).step_by(per_step) {
+                // SAFETY: both rows have 2·LANES values from c on, `out` as many pairs.
+                unsafe {
+                    let to = out.as_mut_ptr().add(c * 2);
+                    s.pair_rows(first.wrapping_add(c), second.wrapping_add(c), to);
+                }
+            }
+            done = in_steps;
+        }
+        for c in (done..d_padded).step_by(S::LANES) {
             let left = rows.d.saturating_sub(c).min(S::LANES);
             // SAFETY: both rows have `left` values from c on; `d_padded` is a multiple of LANES.
             unsafe {

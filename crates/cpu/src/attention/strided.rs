@@ -1,5 +1,6 @@
 //! Writing one head's rows of an array whose other heads belong to other tasks.
 
+use super::ahead::Ahead;
 use crate::pool::SharedSlice;
 
 /// Rows of one head. Between them lie those of other heads, so no slice may span several rows.
@@ -17,6 +18,11 @@ impl<E> Strided<E> {
         // SAFETY: empty parts overlap nothing; asking for both ends checks the bounds.
         let _ = unsafe { (data.range(start, 0), data.range(start + len, 0)) };
         Strided { data: data.as_ptr().wrapping_add(start), row, len }
+    }
+
+    /// Rows of `d` values, for writing soon.
+    pub(super) fn ahead(&self, rows: usize, d: usize) -> Ahead {
+        Ahead::new(self.data, self.row, rows, d)
     }
 
     /// The `d` values of row `r`.
