@@ -168,6 +168,23 @@ impl Backward<'_> {
         self.cotangents[value.index()].is_some() || self.before_epilogue[value.index()].is_some()
     }
 
+    /// The same value from a look-up of its own where it comes from a table, so that it need not be kept since the forward
+    /// pass; else the value itself.
+    ///
+    /// # Errors
+    /// Never in practice; rules pass it on with `?`.
+    pub fn look_up_again(&mut self, value: ValueId) -> Result<ValueId, GraphError> {
+        let node = self.graph.producer(value).clone();
+        match node.op {
+            Op::Embed(_) => self.graph.push1(node.op, &node.inputs),
+            Op::Reshape(view) => {
+                let base = self.look_up_again(node.inputs[0])?;
+                if base == node.inputs[0] { Ok(value) } else { self.graph.push1(view, &[base]) }
+            }
+            _ => Ok(value),
+        }
+    }
+
     /// Whether a gradient of this value is of use.
     pub fn wants(&self, value: ValueId) -> bool {
         self.wanted[value.index()]

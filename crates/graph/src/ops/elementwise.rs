@@ -92,11 +92,12 @@ rule!(ScaleByScalar, 2, in_place &[(0, 0)], infer |op: &ScaleByScalar, i: &[Tens
     // dx = s[i] dy, ds[i] = sum(x · dy)
     let (x, s) = (node.inputs[0], node.inputs[1]);
     let dy = b.upstream(node.outputs[0])?;
-    let dx = b.graph.scale_by_scalar(dy, s, op.index)?;
-    b.add(x, dx)?;
+    // The sum comes first: dx may then take dy's place.
     let len = b.graph.tensor_type(s).len();
     let ds = b.graph.push1(DotAt { index: op.index, len }, &[x, dy])?;
-    b.add(s, ds)
+    b.add(s, ds)?;
+    let dx = b.graph.scale_by_scalar(dy, s, op.index)?;
+    b.add(x, dx)
 });
 
 /// A vector of `len` zeros but for entry `index`, which is `sum(x · y)`.

@@ -31,7 +31,8 @@ impl Rule for GatedAdd {
     fn derive(&self, node: &Node, b: &mut Backward<'_>) -> Result<(), GraphError> {
         let (y, g) = (node.inputs[1], node.inputs[2]);
         let dout = b.upstream_like(node.outputs[0])?;
-        let grads = b.graph.push(GatedAddGrad { scale: self.scale }, &[y, g, dout])?;
+        let again = b.look_up_again(y)?;
+        let grads = b.graph.push(GatedAddGrad { scale: self.scale }, &[again, g, dout])?;
         b.add(node.inputs[0], dout)?;
         b.add(y, grads[0])?;
         b.add(g, grads[1])

@@ -141,7 +141,8 @@ impl Rule for LinearGradInput {
         product_flops(&inputs[0], &inputs[1])
     }
     fn in_place(&self) -> &'static [(usize, usize)] {
-        if self.accumulates().is_some() { &[(0, 2)] } else { &[] }
+        // Of f32 sums go on from what lies where dx does, which so cannot be h.
+        if self.relu_squared && self.dtype == DType::F32 { &[] } else { &[(0, 2)] }
     }
     fn accumulates(&self) -> Option<usize> {
         // Sums of gradients are f32.
