@@ -120,6 +120,9 @@ options! {
         /// Windows of the layers, repeated: L the whole row, S a short one; the last layer is always L [default: L]
         #[arg(long, value_name = "LETTERS", help_heading = "Model")]
         window_pattern: String,
+    /// Positions that a short window reaches back [default: a quarter of T; half of it in classic]
+    #[arg(long, value_name = "W", help_heading = "Model", value_parser = clap::value_parser!(u32).range(1..))]
+    short_window: u32,
         /// Base of the rotary angles [default: of the preset]
         #[arg(long, value_name = "X", help_heading = "Model")]
         rope_base: f32,
@@ -250,6 +253,7 @@ impl RunOptions {
         };
         model.apply_preset(preset);
         set(&mut model.window_pattern, self.window_pattern.clone());
+        set(&mut model.short_window, self.short_window.map(|w| w as usize));
         set(&mut model.rope_base, self.rope_base);
         set(&mut model.qk_scale, self.qk_scale);
         set(&mut model.value_embeds, self.value_embeds);

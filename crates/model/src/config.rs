@@ -77,6 +77,8 @@ pub struct ModelConfig {
     pub vocab_size: usize,
     /// Windows tiled over the layers: `L` long, `S` short. The last layer is always long.
     pub window_pattern: String,
+    /// How far back a short window reaches; 0: what follows from the preset and `sequence_len`.
+    pub short_window: usize,
     /// Decides initial values and the short window. Its options stand in the fields below.
     pub preset: Preset,
     /// Bound of the logits: `softcap·tanh(logit / softcap)`.
@@ -104,6 +106,7 @@ impl Default for ModelConfig {
             sequence_len: 512,
             vocab_size: 32768,
             window_pattern: "L".to_owned(),
+            short_window: 0,
             preset: Preset::Classic,
             softcap: 15.0,
             rope_base: 10_000.0,
@@ -195,12 +198,14 @@ impl ModelConfig {
         self.vocab_size.next_multiple_of(VOCAB_MULTIPLE)
     }
 
-    /// How far back each layer sees. Short is half of `sequence_len`, or with `modern` a quarter of it in steps of 128.
+    /// How far back each layer sees. Short is `short_window`; else half of `sequence_len`, or with `modern` a quarter of it
+    /// in steps of 128.
     pub fn windows(&self) -> Vec<usize> {
         let long = self.sequence_len;
-        let short = match self.preset {
-            Preset::Classic => long / 2,
-            Preset::Modern => long.div_ceil(512) * 128,
+        let short = match (self.short_window, self.preset) {
+            (0, Preset::Classic) => long / 2,
+            (0, Preset::Modern) => long.div_ceil(512) * 128,
+            (given, _) => given,
         };
         let mut windows: Vec<usize> = self
             .window_pattern
@@ -296,6 +301,8 @@ mod tests {
         assert_eq!(config.windows(), [128, 128, 48, 128, 48]);
         config.sequence_len = 1024;
         assert_eq!(config.windows(), [256, 256, 1024, 256, 1024]);
+        config.short_window = 100;
+        assert_eq!(config.windows(), [100, 100, 1024, 100, 1024]);
     }
 
     #[test]

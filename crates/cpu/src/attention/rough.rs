@@ -57,7 +57,7 @@ pub(super) fn log2_all(x: &mut [f32]) {
         let p = 0.320_598_9 * square + 0.412_198_6;
         let p = p * square + 0.577_078;
         let p = p * square + 0.961_796_7;
-        let p = p * square + 2.885_390;
+        let p = p * square + 2.885_39;
         *x = n as f32 + p * r;
     }
 }
