@@ -25,10 +25,9 @@ struct Row {
     target_slope: f32,
 }
 
-/// Most rows of a chunk: more of them spread the traffic for w and dw over more work and take more memory.
-pub(super) fn most_rows<T>() -> usize {
-    2048 / size_of::<T>()
-}
+/// Most rows of a chunk. More of them spread the traffic for w and dw over more work and take more memory: twice as many
+/// are 3 % faster, for 29 MB of bf16 at a vocabulary of 32,768.
+pub(super) const ROWS: usize = 416;
 
 pub(super) struct Chunk<'a, T> {
     inputs: Inputs<'a, T>,
@@ -56,7 +55,7 @@ struct Parts {
 
 impl Parts {
     fn new<T>(cx: &Context, dims: Dims, backward: bool) -> Parts {
-        let rows = dims.n.min(most_rows::<T>());
+        let rows = dims.n.min(ROWS);
         let cols = dims.vocab.min(block_cols::<T>());
         let logits = gemm_scratch_len(cx, rows, cols, dims.c);
         let dx = gemm_scratch_len(cx, rows, dims.c, cols);
@@ -129,7 +128,7 @@ impl<'a, T: Operand> Chunk<'a, T> {
         // SAFETY: as above.
         let g = unsafe { cast::<T>(take(parts.g)) };
         let (mut next, mut len) = (from, 0);
-        while next < dims.n && len < most_rows::<T>() {
+        while next < dims.n && len < ROWS {
             if let Ok(target) = u32::try_from(targets[next]) {
                 rows[len] = Row { index: next as u32, target, ..Row::default() };
                 len += 1;

@@ -184,7 +184,7 @@ proptest! {
 
 #[test]
 fn several_chunks_and_blocks_agree_with_the_definitions() {
-    let (vocab, n) = (3072 + 77, chunk::most_rows::<bf16>() + 90);
+    let (vocab, n) = (3072 + 77, chunk::ROWS + 90);
     let dims = Dims { n, c: 9, vocab, padded_vocab: vocab + 51, softcap: 15.0 };
     for ignored in [0, 1] {
         let case = Case::new(dims, ignored, 5);

@@ -121,6 +121,13 @@ struct Sample {
     optimizer_seconds: f64,
 }
 
+/// Seconds that something takes.
+fn timed(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    let begin = Instant::now();
+    work()?;
+    Ok(begin.elapsed().as_secs_f64())
+}
+
 /// Measures and prints.
 pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     let tokenizer = args.tokenizer.as_ref().map(Tokenizer::load).transpose()?.map(Arc::new);
@@ -130,6 +137,9 @@ pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Res
         None => Batches::made_up(&config),
     };
     let mut bench = Bench::new(config, batches, globals)?;
+    bench.train(0)?;
+    // The operands of the products that steps are compared with are no part of training.
+    let peak_rss_bytes = process::peak_rss_bytes();
     bench.step(0)?;
     bench.executor.reset_times();
     let runs = usize::from(args.runs);
@@ -139,7 +149,8 @@ pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Res
         progress.set(run as u64 - 1, runs as u64);
         samples.push(bench.step(run)?);
     }
-    let report = bench.report(&samples, usize::from(args.accumulation))?;
+    let mut report = bench.report(&samples, usize::from(args.accumulation))?;
+    report.peak_rss_bytes = peak_rss_bytes;
     if args.format.json {
         return output::print_json(&report);
     }
@@ -235,15 +246,21 @@ impl Bench {
     /// Forward and backward of one micro-batch and one optimizer step, with products before and after.
     fn step(&mut self, step: usize) -> anyhow::Result<Sample> {
         let before = self.product_rate();
-        let begin = Instant::now();
-        self.micro_batch()?;
-        let step_seconds = begin.elapsed().as_secs_f64();
+        let step_seconds = timed(|| self.micro_batch())?;
         let after = self.product_rate();
-        let schedules = Schedules::new(&self.config.optim, 1000, self.config.model.n_layer);
-        let begin = Instant::now();
-        self.executor.run(self.optimize, &[Feed::F32(&schedules.values(step))])?;
-        let optimizer_seconds = begin.elapsed().as_secs_f64();
+        let optimizer_seconds = timed(|| self.optimizer_step(step))?;
         Ok(Sample { product: (before + after) / 2.0, step_seconds, optimizer_seconds })
+    }
+
+    /// The same without products.
+    fn train(&mut self, step: usize) -> anyhow::Result<()> {
+        self.micro_batch()?;
+        self.optimizer_step(step)
+    }
+
+    fn optimizer_step(&mut self, step: usize) -> anyhow::Result<()> {
+        let schedules = Schedules::new(&self.config.optim, 1000, self.config.model.n_layer);
+        Ok(self.executor.run(self.optimize, &[Feed::F32(&schedules.values(step))])?)
     }
 
     /// In the type that the run computes in and for its micro-batch.
@@ -306,7 +323,7 @@ impl Bench {
             }),
             register_gflops: machine::register_rate(self.executor.context(), train.dtype),
             data_stall,
-            peak_rss_bytes: process::peak_rss_bytes(),
+            peak_rss_bytes: None,
             variable_bytes,
             activation_bytes,
             ops,
