@@ -104,3 +104,95 @@ pub fn make_compute_copies(
     let program = executor.prepare(&graph)?;
     Ok(executor.run(program, &[])?)
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_cpu::{Context, Cpu, Isa};
+    use kiln_graph::{DType, Op, Place, Plan};
+    use kiln_model::Preset;
+
+    use super::*;
+    use crate::config::TrainSettings;
+
+    fn run(compute: Compute) -> RunConfig {
+        let mut model = ModelConfig {
+            n_layer: 2,
+            n_embd: 32,
+            n_head: 2,
+            n_kv_head: 2,
+            sequence_len: 16,
+            vocab_size: 70,
+            ..ModelConfig::default()
+        };
+        model.apply_preset(Preset::Modern);
+        let train = TrainSettings {
+            dtype: compute,
+            seq_len: 16,
+            total_batch_size: 128,
+            ..TrainSettings::default()
+        };
+        RunConfig { model, optim: kiln_optim::Settings::default(), train }
+    }
+
+    /// Names of the variables that a graph's casts write, right where they lie.
+    fn copied(graph: &Graph) -> Vec<String> {
+        let plan = Plan::new(graph, &|_, _| 0).unwrap();
+        let casts = plan.steps().iter().filter(|s| matches!(s.op, Some(Op::Cast(_))));
+        casts
+            .map(|step| match (step.inputs[0].0, step.outputs[0]) {
+                (Place::Variable(..), (Place::Variable(i, 0), ty)) => {
+                    assert_eq!(ty.dtype(), DType::Bf16);
+                    plan.variables()[i].0.clone()
+                }
+                (from, to) => panic!("{from:?} to {to:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn copies_are_refreshed_where_products_read_them() {
+        let RunConfig { model, train, .. } = run(Compute::Bf16);
+        let training = training_graph(&model, train.dtype, 1, 16).unwrap();
+        let mut read: Vec<&str> = training.variables().iter().map(|v| v.name.as_str()).collect();
+        read.retain(|name| name.starts_with("bf16."));
+        assert_eq!(read.len(), 1 + 2 * 6);
+        let mut refreshed = [
+            copied(&compute_copies_graph(&model, train.dtype).unwrap()),
+            copied(&optimizer_step_graph(&run(Compute::Bf16)).unwrap()),
+        ];
+        read.sort_unstable();
+        for names in &mut refreshed {
+            names.sort_unstable();
+            assert_eq!(*names, read);
+        }
+        assert!(copied(&optimizer_step_graph(&run(Compute::F32)).unwrap()).is_empty());
+        assert!(compute_copies_graph(&model, Compute::F32).unwrap().nodes().is_empty());
+    }
+
+    #[test]
+    fn copies_are_the_parameters_rounded() {
+        let model = run(Compute::Bf16).model;
+        let mut cpu = Cpu::new(Context::new(Isa::detect(), 1));
+        kiln_model::initialize(&model, 3, |p, v| cpu.write(&p.name, p.tensor_type(), v)).unwrap();
+        make_compute_copies(&mut cpu, &model, Compute::Bf16).unwrap();
+        let copies = model.compute_copies(Compute::Bf16);
+        let mut back = Graph::new();
+        for parameter in &copies {
+            let (name, ty) = parameter.variable(Compute::Bf16);
+            let copy = back.variable(&name, ty);
+            let wide = back.cast(copy, DType::F32).unwrap();
+            back.output(&name, wide);
+        }
+        let program = cpu.prepare(&back).unwrap();
+        cpu.run(program, &[]).unwrap();
+        for (i, parameter) in copies.iter().enumerate() {
+            let values = cpu.read(&parameter.name).unwrap();
+            let found = cpu.output(program, i);
+            for (&value, &found) in values.iter().zip(found) {
+                // Eight bits of mantissa: off by half a unit of the last at the most.
+                assert!((value - found).abs() <= value.abs() / 256.0, "{value} and {found}");
+                assert_eq!(found.to_bits() & 0xffff, 0);
+            }
+        }
+    }
+}

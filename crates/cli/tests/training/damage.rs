@@ -167,6 +167,21 @@ fn a_checkpoint_of_another_run_is_not_gone_on_from() {
 }
 
 #[test]
+fn a_run_goes_on_in_the_type_that_it_began_in() {
+    let project = Project::new();
+    project.train("--out run --save-every 10 --dtype f32").success();
+    let other = project.train("--out run --resume 10 --dtype bf16");
+    other.fails(1, &["of another run", "dtype: \"f32\" -> \"bf16\"", "--out"]);
+    // Whatever this machine would choose for a run that begins.
+    project.train("--out run --resume 10").success();
+    // Of a run from before there was a choice.
+    change_config(&project, |config| {
+        config["train"].as_object_mut().unwrap().remove("dtype").expect("it is saved");
+    });
+    project.train("--out run").success();
+}
+
+#[test]
 fn a_tokenizer_that_is_not_the_models_is_refused() {
     let project = Project::with_run();
     project.run("tokenizer train --data docs --out small --vocab-size 300").success();
