@@ -37,15 +37,15 @@ fn cap_values_kernel<S: Simd>(s: S, z: &mut [f32], softcap: f32) {
     s.store_partial(rest, s.mul(t, cap));
 }
 
-simd_fn! { fn first_tile_columns() -> usize = first_tile_columns_kernel }
+simd_fn! { fn tile_columns() -> usize = tile_columns_kernel }
 #[inline(always)]
-fn first_tile_columns_kernel<S: Tile>(_s: S) -> usize {
+fn tile_columns_kernel<S: Tile>(_s: S) -> usize {
     S::NR
 }
 
 /// Columns that share one partial sum.
 pub(super) fn columns_per_sum(isa: Isa) -> usize {
-    first_tile_columns(isa)
+    tile_columns(isa)
 }
 
 /// Takes products z in as e = exp(cap·tanh(z/cap)): sums it along rows, and keeps g = e·(1 - tanh²) where gradients are
