@@ -24,6 +24,15 @@ impl<const BF16: bool> Avx512<BF16> {
             if BF16 {
                 return std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
             }
+            _mm512_cvtepi32_epi16(self.round_bits(v))
+        }
+    }
+
+    /// Bits of the nearest bf16 in the lower halves of the lanes, without the instruction for it.
+    #[inline(always)]
+    fn round_bits(self, v: __m512) -> __m512i {
+        // SAFETY: `self` proves the instructions.
+        unsafe {
             let bits = _mm512_castps_si512(v);
             let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
             let up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
@@ -32,7 +41,7 @@ impl<const BF16: bool> Avx512<BF16> {
             let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
             let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
             let rounded = _mm512_mask_mov_epi32(rounded, nan, quiet);
-            _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded))
+            _mm512_srli_epi32::<16>(rounded)
         }
     }
 
@@ -94,7 +103,14 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     unsafe fn store_bf16_ptr_partial(self, p: *mut bf16, v: __m512, n: usize) {
-        unsafe { _mm256_mask_storeu_epi16(p.cast(), first(n), self.round_bf16(v)) }
+        unsafe {
+            if BF16 {
+                return _mm256_mask_storeu_epi16(p.cast(), first(n), self.round_bf16(v));
+            }
+            // One instruction narrows and stores: optimised for a constant n of 1, narrowing followed by a masked store
+            // overwrites the value behind with zeros (seen with LLVM 22.1).
+            _mm512_mask_cvtepi32_storeu_epi16(p.cast(), first(n), self.round_bits(v));
+        }
     }
     #[inline(always)]
     unsafe fn load_pairs_ptr(self, p: *const bf16) -> __m512i {
