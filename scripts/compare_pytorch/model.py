@@ -34,6 +34,7 @@ class Config:
     value_embeds: bool
     smear: bool
     backout: bool
+    short_window: int = 0  # 0: what the preset says
 
     @classmethod
     def from_json(cls, values):
@@ -44,7 +45,7 @@ class Config:
             if name in known or name == "dtype" or not value or not values.get(switch, True):
                 continue
             raise SystemExit(f"the PyTorch model has no option {name} (it is {value!r} in the configuration)")
-        return cls(**{name: values[name] for name in known})
+        return cls(**{name: value for name, value in values.items() if name in known})
 
     @property
     def head_dim(self):
@@ -59,7 +60,7 @@ class Config:
         T = self.sequence_len
         if layer == self.n_layer - 1 or self.window_pattern[layer % len(self.window_pattern)] == "L":
             return T
-        return -(-T // 512) * 128 if self.preset == "modern" else T // 2
+        return self.short_window or (-(-T // 512) * 128 if self.preset == "modern" else T // 2)
 
     def has_value_embeds(self, layer):
         return self.value_embeds and layer % 2 == (self.n_layer - 1) % 2
