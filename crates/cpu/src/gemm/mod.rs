@@ -60,6 +60,8 @@ pub enum Epilogue<'a, C = f32> {
     ReluSquared,
     /// C = 2·sqrt(Y)·(A·B), where Y has the shape and row distance of C: the gradient before the relu² that yielded Y.
     ReluSquaredGrad(&'a [C]),
+    /// The same with Y in C itself. Only for a C of bf16: one of f32 holds sums between blocks of k.
+    ReluSquaredGradInPlace,
 }
 
 /// C = A·B with `epilogue`; C is row-major and contiguous, `a.rows()` x `b.cols()`.
@@ -168,6 +170,8 @@ fn check<T: Operand, C: Element>(
     assert_eq!(a.cols(), b.rows(), "inner dimensions of {m} x {} and {} x {n}", a.cols(), b.rows());
     let needed = if m == 0 || n == 0 { 0 } else { (m - 1) * ldc + n };
     assert!(ldc >= n && c.len() >= needed, "C is {m} x {n}, rows {ldc} apart, in {}", c.len());
+    let in_place = matches!(epilogue, Epilogue::ReluSquaredGradInPlace);
+    assert!(!in_place || size_of::<C>() == 2, "the derivative in place needs a C of bf16");
     if let Epilogue::AddResidual(r) | Epilogue::ReluSquaredGrad(r) = epilogue {
         assert!(r.len() >= needed, "operand is {m} x {n}, rows {ldc} apart, in {}", r.len());
     }

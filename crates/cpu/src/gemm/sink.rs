@@ -103,6 +103,10 @@ impl<C: Element> Dense<'_, C> {
                     let root = s.sqrt(read(y.as_ptr().add(offset)));
                     v = s.mul(v, s.add(root, root));
                 }
+                Epilogue::ReluSquaredGradInPlace => {
+                    let root = s.sqrt(read(c));
+                    v = s.mul(v, s.add(root, root));
+                }
                 _ => {}
             }
             if n == S::LANES { C::store(s, c, v) } else { C::store_partial(s, c, v, n) }

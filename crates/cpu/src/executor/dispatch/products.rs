@@ -89,10 +89,10 @@ pub(super) unsafe fn linear_grad_input(
 ) {
     // SAFETY: the caller's.
     product_typed!(&i[0], T; out, C => unsafe {
-        let epilogue = if op.relu_squared {
-            Epilogue::ReluSquaredGrad(i[2].values::<C>())
-        } else {
-            onto.epilogue()
+        let epilogue = match op.relu_squared {
+            true if out.is(&i[2]) => Epilogue::ReluSquaredGradInPlace,
+            true => Epilogue::ReluSquaredGrad(i[2].values::<C>()),
+            false => onto.epilogue(),
         };
         let (dy, w) = (view::<T>(&i[0]), view::<T>(&i[1]));
         gemm(cx, dy, w, out.values_mut::<C>(), epilogue, scratch);
