@@ -12,6 +12,8 @@ use std::time::Instant;
 
 /// Rows of w and length of each.
 const SHAPES: [(usize, usize); 4] = [(3072, 768), (768, 3072), (768, 768), (32768, 768)];
+/// Longest rows of those shapes.
+const LONGEST: usize = 3072;
 /// Rows of x.
 const ROWS: [usize; 8] = [1, 2, 4, 8, 12, 16, 24, 32];
 /// Bytes of weights to go through in turn: far more than caches hold.
@@ -23,12 +25,11 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Memory in huge pages, as the executor's is.
-fn weights() -> MmapMut {
-    let mut map = MmapMut::map_anon(WEIGHTS).expect("memory for weights");
+/// Small values of either type, in huge pages as the executor's are.
+fn memory(bytes: usize) -> MmapMut {
+    let mut map = MmapMut::map_anon(bytes).expect("memory for operands");
     #[cfg(target_os = "linux")]
     let _ = map.advise(memmap2::Advice::HugePage);
-    // Small values of either type.
     map.chunks_exact_mut(4).for_each(|v| v.copy_from_slice(&[0x80, 0x3c, 0x80, 0x3c]));
     map
 }
@@ -61,16 +62,17 @@ impl Bench<'_> {
     }
 
     fn measure<T: Operand>(&self, rows: &[usize]) {
-        let largest = rows.iter().max().copied().unwrap_or(0) * 3072;
-        let x: Vec<T> = (0..largest).map(|i| T::from_f32((i % 13) as f32 * 0.1 - 0.6)).collect();
+        let x = memory(rows.iter().max().copied().unwrap_or(1) * LONGEST * size_of::<T>());
+        let x = values::<T>(&x);
         for &m in rows {
             for shape in SHAPES {
                 let (mut roofs, mut rates, mut shares, mut gains) =
                     (vec![], vec![], vec![], vec![]);
                 for _ in 0..TURNS {
-                    let roof = peak::read_bandwidth(self.cx);
-                    let rate = self.rate(&x, m, shape, false);
-                    let packed = if m > 1 { self.rate(&x, m, shape, true) } else { f64::NAN };
+                    let before = peak::read_bandwidth(self.cx);
+                    let rate = self.rate(x, m, shape, false);
+                    let roof = (before + peak::read_bandwidth(self.cx)) / 2.0;
+                    let packed = if m > 1 { self.rate(x, m, shape, true) } else { f64::NAN };
                     roofs.push(roof);
                     rates.push(rate);
                     shares.push(rate / roof);
@@ -96,7 +98,7 @@ fn main() {
     let cx = Context::new(Isa::from_env().expect("KILN_ISA"), args.first().copied().unwrap_or(2));
     let rows = if args.len() > 1 { &args[1..] } else { &ROWS };
     println!("{} on {} threads", cx.isa, cx.pool.threads());
-    let weights = weights();
+    let weights = memory(WEIGHTS);
     let bench = Bench { cx: &cx, weights: &weights };
     bench.measure::<bf16>(rows);
     bench.measure::<f32>(rows);
