@@ -23,6 +23,8 @@ const B_BLOCK: usize = 768 * 768;
 /// Lanes of A that a task packs at once: 0.2 MB of a second-level cache of 1 MB, which also holds what the next task will
 /// pack. Each panel of B that comes from the third level meets all of them.
 const A_BLOCK: usize = 64 * 768;
+/// Sums kept beside a C of bf16, unless a single column of tiles has more: 16 MB.
+const KEPT_SUMS: usize = 4 << 20;
 /// Products of fewer multiply-adds than this are not worth waking other threads for.
 const PARALLEL_FROM: usize = 1 << 18;
 
@@ -41,11 +43,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// For `k` lanes; `cut`: whether k may be cut into blocks.
-    fn new(cx: &Context, m: usize, n: usize, k: usize, cut: bool) -> Self {
+    /// For `k` lanes; `cut`: whether k may be cut into blocks; `widest`: most columns in a block.
+    fn new(cx: &Context, m: usize, n: usize, k: usize, cut: bool, widest: usize) -> Self {
         let (mr, nr) = tile_shape(cx.isa);
         let kc = split_evenly(k, longest_block(k, cut), 8);
-        let nc = split_evenly(n, (B_BLOCK / kc.max(64)).max(nr), nr);
+        let nc = split_evenly(n, (B_BLOCK / kc.max(64)).min(widest).max(nr), nr);
         let mc = max_rows(kc, mr).min(m.next_multiple_of(mr));
         let work = m.saturating_mul(n).saturating_mul(k);
         let parallel = cx.pool.threads() > 1 && work >= PARALLEL_FROM;
@@ -71,8 +73,42 @@ fn longest_block(k: usize, cut: bool) -> usize {
     if cut { KC } else { k.max(KC) }
 }
 
-/// Enough for this product and every smaller one, of any types; how evenly a smaller one happens to be cut makes no
-/// difference.
+/// Where a C that cannot hold sums between blocks of k keeps them: a row of `row` sums for each row of C, as many as one
+/// block of B has columns. `None` for a k of one block (up to twice the usual length is better than a cut).
+pub(super) fn kept_sums(cx: &Context, m: usize, n: usize, lanes: usize) -> Option<Kept> {
+    let (mr, nr) = tile_shape(cx.isa);
+    let rows = m.next_multiple_of(mr);
+    let row = (KEPT_SUMS / rows.max(1) / nr).clamp(1, B_BLOCK / KC / nr) * nr;
+    is_long(lanes).then(|| Kept { rows, row: row.min(n.next_multiple_of(nr)) })
+}
+
+/// Enough for the sums that this product and every smaller one keep.
+pub(super) fn kept_len(cx: &Context, m: usize, n: usize, lanes: usize) -> usize {
+    let (mr, nr) = tile_shape(cx.isa);
+    let rows = m.next_multiple_of(mr);
+    let block = rows * n.next_multiple_of(nr).min(B_BLOCK / KC);
+    if is_long(lanes) { block.min(KEPT_SUMS.max(rows * nr)) } else { 0 }
+}
+
+fn is_long(lanes: usize) -> bool {
+    lanes > 2 * KC
+}
+
+/// Extent of the sums that are kept beside C, whole tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    pub rows: usize,
+    pub row: usize,
+}
+
+impl Kept {
+    pub fn len(&self) -> usize {
+        self.rows * self.row
+    }
+}
+
+/// Enough for this product and every smaller one, of any types, without [`kept_sums`]; how evenly a smaller one happens
+/// to be cut makes no difference.
 pub(super) fn scratch_len(cx: &Context, m: usize, n: usize, k: usize) -> usize {
     let (mr, nr) = tile_shape(cx.isa);
     // Lanes of f32 in blocks, or pairs of bf16 in a single one.
@@ -144,7 +180,7 @@ pub(super) fn run<T: Operand, K: Sink>(
 ) {
     let (m, n, k) = (a.rows(), b.cols(), a.cols());
     let lanes = k.div_ceil(T::PER_LANE);
-    let plan = Plan::new(cx, m, n, lanes, K::KEEPS_SUMS);
+    let plan = Plan::new(cx, m, n, lanes, K::KEEPS_SUMS, sink.widest());
     let needed = scratch_len(cx, m, n, k);
     assert!(scratch.len() >= needed, "scratch of {} values, {needed} needed", scratch.len());
     let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
@@ -323,6 +359,7 @@ fn compute_kernel<S: Tile, T: Operand, K: Sink>(
             let place = Place {
                 row,
                 col: stage.col + col,
+                block_col: col,
                 rows: S::MR.min(rows.end - row),
                 cols: S::NR.min(cols.end - col),
                 first: stage.first,

@@ -40,7 +40,7 @@ use crate::Context;
 use crate::simd::Element;
 pub use matrix::Matrix;
 pub use operand::Operand;
-use sink::Dense;
+use sink::{Beside, Dense};
 pub(crate) use sink::{Place, Sink};
 pub(crate) use tile::Tile;
 
@@ -154,9 +154,24 @@ fn run<T: Operand, C: Element>(
     }
     if few_rows::suits(&a, &b) {
         few_rows::run(cx, a, b, output, scratch);
+    } else if let Some(kept) = kept_sums::<T, C>(cx, a.rows(), b.cols(), a.cols()) {
+        let (sums, scratch) = scratch.split_at_mut(kept.len());
+        let sink = Beside { dense: output, sums: sums.as_mut_ptr(), row: kept.row };
+        driver::run(cx, a, b, sink, symmetric, scratch);
     } else {
         driver::run(cx, a, b, output, symmetric, scratch);
     }
+}
+
+/// What is needed to keep sums beside C, if that is how the product is computed.
+fn kept_sums<T: Operand, C: Element>(
+    cx: &Context,
+    m: usize,
+    n: usize,
+    k: usize,
+) -> Option<driver::Kept> {
+    let lanes = k.div_ceil(T::PER_LANE);
+    if Dense::<C>::KEEPS_SUMS { None } else { driver::kept_sums(cx, m, n, lanes) }
 }
 
 fn check<T: Operand, C: Element>(
@@ -179,5 +194,7 @@ fn check<T: Operand, C: Element>(
 
 /// Length of scratch, in f32 values, that any product of at most m x n x k needs, whatever its element types.
 pub fn gemm_scratch_len(cx: &Context, m: usize, n: usize, k: usize) -> usize {
-    driver::scratch_len(cx, m, n, k).max(few_rows::scratch_len(m, k))
+    // Of operands in f32, which have the most lanes.
+    let kept = driver::kept_len(cx, m, n, k);
+    (kept + driver::scratch_len(cx, m, n, k)).max(few_rows::scratch_len(m, k))
 }

@@ -11,6 +11,8 @@ pub(crate) struct Place {
     pub row: usize,
     /// First column.
     pub col: usize,
+    /// The same, from the first one of the block of columns that is worked on.
+    pub block_col: usize,
     /// Rows that exist.
     pub rows: usize,
     /// Columns that exist.
@@ -25,6 +27,11 @@ pub(crate) struct Place {
 pub(crate) trait Sink: Copy + Send + Sync {
     /// Whether C can keep sums of products between two blocks of k. Where not, the whole of k is one block.
     const KEEPS_SUMS: bool;
+
+    /// Most columns in a block of them.
+    fn widest(&self) -> usize {
+        usize::MAX
+    }
 
     /// Starts bringing near what [`write`](Sink::write) will need.
     fn prefetch<S: Simd>(&self, s: S, place: Place);
@@ -161,6 +168,65 @@ impl<C: Element> Sink for Dense<'_, C> {
                     unsafe { self.write_vector(s, offset, n, sum, blocks) };
                 }
             }
+        }
+    }
+}
+
+/// A matrix whose elements are too narrow for sums: those between blocks of k are kept beside it.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a, C> {
+    pub dense: Dense<'a, C>,
+    /// Whole tiles, as many columns as the widest block has.
+    pub sums: *mut f32,
+    /// Distance between their rows.
+    pub row: usize,
+}
+
+// SAFETY: as of `Dense`; sums belong to the tile of C that they are of.
+unsafe impl<C: Send> Send for Beside<'_, C> {}
+// SAFETY: as above.
+unsafe impl<C: Sync> Sync for Beside<'_, C> {}
+
+impl<C: Element> Sink for Beside<'_, C> {
+    const KEEPS_SUMS: bool = true;
+
+    fn widest(&self) -> usize {
+        self.row
+    }
+
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, place: Place) {
+        for row in place.row..place.row + place.rows {
+            let row = self.sums.wrapping_add(row * self.row + place.block_col);
+            (0..place.cols).step_by(LINE).for_each(|col| s.prefetch(row.wrapping_add(col)));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write<S: Tile, const R: usize, const NV: usize>(
+        &self,
+        s: S,
+        mut sums: [[S::V; NV]; R],
+        place: Place,
+    ) {
+        for (i, row) in sums.iter_mut().enumerate() {
+            for (j, sum) in row.iter_mut().enumerate() {
+                let at = (place.row + i) * self.row + place.block_col + j * S::LANES;
+                // SAFETY: the sums of a block are whole tiles, this one's own, written by the first block of k.
+                unsafe {
+                    let kept = self.sums.add(at);
+                    if !place.first {
+                        *sum = s.add(s.load_ptr(kept), *sum);
+                    }
+                    if !place.last {
+                        s.store_ptr(kept, *sum);
+                    }
+                }
+            }
+        }
+        if place.last {
+            // SAFETY: the caller's. To C these are the sums of all of k.
+            unsafe { self.dense.write(s, sums, Place { first: true, ..place }) }
         }
     }
 }

@@ -194,6 +194,18 @@ proptest! {
     }
 }
 
+/// A C that cannot hold sums, and so many of them that they are kept beside it: in one block of columns and in two.
+#[test]
+fn long_sums_of_bf16_agree() -> Result<(), TestCaseError> {
+    for (n, k) in [(50, 4701), (790, 3090)] {
+        for cx in every_isa(2) {
+            let case = Case { m: 34, n, k, a: Layout::RowMajor, b: Layout::Part, seed: 1 };
+            case.check_types::<bf16, bf16>(&cx)?;
+        }
+    }
+    Ok(())
+}
+
 fn bits_for_any_threads<T: Operand>((m, n, k): (usize, usize, usize)) {
     let (a, b) = (values_of::<T>(m * k, 1), values_of::<T>(n * k, 2));
     let (a, b) = (Matrix::row_major(&a, m, k), Matrix::row_major(&b, n, k).t());
@@ -246,7 +258,7 @@ proptest! {
 #[test]
 fn scratch_for_a_product_is_enough_for_smaller_ones() {
     let cx = Context::new(Isa::detect(), 2);
-    let sizes = [1, 5, 12, 13, 100, 383, 384, 385, 400, 769, 3000];
+    let sizes = [1, 5, 12, 13, 100, 383, 384, 385, 400, 769, 1537, 3000];
     for m in sizes {
         for n in sizes {
             for k in sizes {
