@@ -1,8 +1,8 @@
 //! A few queries per row against a long cache: the time is that of reading the cache once.
 //!
-//! A task takes one chunk of positions of one row, all heads of it, so that it reads memory from front to back and the
-//! number of tasks does not depend on the number of heads. Chunks leave their maxima, sums and unscaled outputs; a second
-//! pass combines them in ascending order.
+//! A task takes some chunks of positions of one row, one after another, all heads of them, so that it reads memory from
+//! front to back, asks for it ahead across chunks, and the number of tasks does not depend on the number of heads. Chunks
+//! leave their maxima, sums and unscaled outputs; a second pass combines them in ascending order.
 
 use super::LOWEST;
 use super::cached::CacheDims;
@@ -15,8 +15,11 @@ use crate::{Context, math, simd_fn};
 /// With more queries per row than this, tiles are faster.
 pub(super) const MOST_QUERIES: usize = 8;
 
-/// Positions per task; a multiple of every vector length and of `KEYS`.
+/// Positions in a chunk; a multiple of every vector length and of `KEYS`.
 const CHUNK: usize = 128;
+
+/// Tasks for each thread, where there are as many chunks: some end sooner than others.
+const TASKS: usize = 4;
 
 /// Keys that are worked on together.
 const KEYS: usize = 4;
@@ -61,32 +64,39 @@ pub(super) fn decode<E: Attend>(
     let partials = take(&mut scratch, b * chunks * per_chunk);
     let shared = SharedSlice::new(partials);
     let scores = SharedSlice::new(scratch);
-    cx.pool.run(b * chunks, &|task, thread| {
-        let row = task / chunks;
+    let parts = (TASKS * cx.pool.threads()).div_ceil(b.max(1)).min(chunks);
+    cx.pool.run(b * parts, &|task, thread| {
+        let (row, part) = (task / parts, task % parts);
         let cache = row * capacity * k_heads * d..(row + 1) * capacity * k_heads * d;
-        let chunk = Chunk {
-            q: &q[row * queries * d..][..queries * d],
-            k: &k_cache[cache.clone()],
-            v: &v_cache[cache],
-            first_query: dims.first(start, row),
-            first_key: task % chunks * CHUNK,
-            dims: *dims,
-        };
-        // SAFETY: each task has its own partial results, each thread its own scores.
-        let (partial, scores) = unsafe {
-            (
-                shared.range(task * per_chunk, per_chunk),
-                scores.range(thread * per_thread, queries * CHUNK),
-            )
-        };
-        chunk_partial(cx.isa, chunk, scores, partial);
+        let first_query = dims.first(start, row);
+        let seen = chunks_seen(first_query, t, dims);
+        let bound = |part: usize| seen.start + seen.len() * part / parts;
+        let mine = bound(part)..bound(part + 1);
+        for chunk in mine.clone() {
+            let place = Chunk {
+                q: &q[row * queries * d..][..queries * d],
+                k: &k_cache[cache.clone()],
+                v: &v_cache[cache.clone()],
+                first_query,
+                first_key: chunk * CHUNK,
+                goes_on: chunk + 1 < mine.end,
+                dims: *dims,
+            };
+            // SAFETY: each chunk has its own partial results and is one task's, each thread has its own scores.
+            let (partial, scores) = unsafe {
+                (
+                    shared.range((row * chunks + chunk) * per_chunk, per_chunk),
+                    scores.range(thread * per_thread, queries * CHUNK),
+                )
+            };
+            chunk_partial(cx.isa, place, scores, partial);
+        }
     });
     let (partials, out) = (&*partials, SharedSlice::new(out));
     cx.pool.run(b * t, &|task, thread| {
         let (row, query) = (task / t, task % t);
         let position = dims.first(start, row) + query;
-        let seen = visible(position, dims, 0, capacity);
-        let chunks_seen = seen.start / CHUNK..seen.end.div_ceil(CHUNK);
+        let chunks_seen = chunks_seen(position, 1, dims);
         for head in 0..h {
             // SAFETY: each task has its own position.
             let out = unsafe { out.range((task * h + head) * d, d) };
@@ -96,6 +106,13 @@ pub(super) fn decode<E: Attend>(
             combine(cx.isa, &partials[first..], per_chunk, chunks_seen.clone(), sum, out);
         }
     });
+}
+
+/// The chunks in which any of the `t` queries from `position` on sees something.
+fn chunks_seen(position: usize, t: usize, dims: &CacheDims) -> std::ops::Range<usize> {
+    let end = (position + t).min(dims.capacity);
+    let start = position.saturating_sub(dims.window).min(end);
+    start / CHUNK..end.div_ceil(CHUNK)
 }
 
 /// The part of `first..end` that a query at `position` sees; empty parts are `first..first`.
@@ -112,6 +129,8 @@ struct Chunk<'a, E> {
     v: &'a [E],
     first_query: usize,
     first_key: usize,
+    /// Whether the same task takes the next chunk, too.
+    goes_on: bool,
     dims: CacheDims,
 }
 
@@ -145,7 +164,10 @@ fn chunk_kernel<S: Simd, E: Attend>(
     for key in (from..to).step_by(KEYS) {
         for k_head in 0..k_heads {
             let k = rows(x.k, key, k_head);
-            prefetch(s, k, AHEAD * k_heads * d);
+            // Values come next.
+            let ahead = key + AHEAD;
+            let (data, at) = if ahead < to { (x.k, ahead) } else { (x.v, from + ahead - to) };
+            prefetch(s, data, (at * k_heads + k_head) * d, k_heads * d, d);
             for query in 0..t {
                 for head in k_head * group..(k_head + 1) * group {
                     let at = query * h + head;
@@ -171,7 +193,11 @@ fn chunk_kernel<S: Simd, E: Attend>(
     for key in (from..to).step_by(KEYS) {
         for k_head in 0..k_heads {
             let v = rows(x.v, key, k_head);
-            prefetch(s, v, AHEAD * k_heads * d);
+            let ahead = key + AHEAD;
+            if ahead < to || x.goes_on {
+                let data = if ahead < to { x.v } else { x.k };
+                prefetch(s, data, (ahead * k_heads + k_head) * d, k_heads * d, d);
+            }
             for query in 0..t {
                 for head in k_head * group..(k_head + 1) * group {
                     let at = query * h + head;
@@ -183,12 +209,13 @@ fn chunk_kernel<S: Simd, E: Attend>(
     }
 }
 
-/// Starts bringing the rows nearer that come `ahead` values after these; beyond the cache's end that does nothing.
+/// Starts bringing `KEYS` rows of `len` values nearer, `stride` values apart from `at` on; beyond the cache's end that does
+/// nothing.
 #[inline(always)]
-fn prefetch<S: Simd, E: Attend>(s: S, rows: [&[E]; KEYS], ahead: usize) {
-    for row in rows {
-        for c in (0..row.len()).step_by(LINE * E::PER_LANE) {
-            s.prefetch(row.as_ptr().wrapping_add(ahead + c).cast());
+fn prefetch<S: Simd, E: Attend>(s: S, data: &[E], at: usize, stride: usize, len: usize) {
+    for row in 0..KEYS {
+        for c in (0..len).step_by(LINE * E::PER_LANE) {
+            s.prefetch(data.as_ptr().wrapping_add(at + row * stride + c).cast());
         }
     }
 }
