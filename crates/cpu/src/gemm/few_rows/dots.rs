@@ -26,10 +26,10 @@ pub(super) fn block<S: Simd, T: Operand>(
         (2, true) => rows::<S, T, 2, 2, 2>(s, x, w, block, sums),
         (3, true) => rows::<S, T, 3, 4, 1>(s, x, w, block, sums),
         (4, true) => rows::<S, T, 4, 4, 1>(s, x, w, block, sums),
-        (5, _) => rows::<S, T, 5, 2, 1>(s, x, w, block, sums),
-        (6, _) => rows::<S, T, 6, 2, 1>(s, x, w, block, sums),
-        (7, _) => rows::<S, T, 7, 2, 1>(s, x, w, block, sums),
-        (8, _) => rows::<S, T, 8, 2, 1>(s, x, w, block, sums),
+        (5, _) => rows::<S, T, 5, 1, 2>(s, x, w, block, sums),
+        (6, _) => rows::<S, T, 6, 1, 2>(s, x, w, block, sums),
+        (7, _) => rows::<S, T, 7, 1, 2>(s, x, w, block, sums),
+        (8, _) => rows::<S, T, 8, 1, 1>(s, x, w, block, sums),
         (rows, _) => unreachable!("{rows} rows"),
     }
 }
