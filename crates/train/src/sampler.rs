@@ -45,33 +45,35 @@ impl Sampling {
 pub struct Sampler {
     sampling: Sampling,
     rng: ChaCha8Rng,
-    /// The logits without those of masked tokens; kept, as are the candidates, to allocate once.
-    logits: Vec<f32>,
-    /// Candidates with their logits, then with their weights.
+    /// Candidates with their logits, then with their weights; kept to allocate once.
     candidates: Vec<(u32, f32)>,
 }
+
+/// Logits that are looked at together: most of them have no candidate among them, which their maximum tells.
+const BLOCK: usize = 64;
 
 impl Sampler {
     /// The sampler of sample number `index`.
     pub fn new(sampling: Sampling, index: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
         rng.set_stream(index as u64);
-        Sampler { sampling, rng, logits: Vec::new(), candidates: Vec::new() }
+        Sampler { sampling, rng, candidates: Vec::new() }
     }
 
     /// The next token, given the logits of all; it is none of `masked`, as if those did not exist.
     pub fn sample(&mut self, logits: &[f32], masked: &[u32]) -> u32 {
-        self.logits.clear();
-        self.logits.extend_from_slice(logits);
-        for &id in masked {
-            if let Some(logit) = self.logits.get_mut(id as usize) {
-                *logit = f32::NEG_INFINITY;
-            }
+        let Sampling { temperature, top_k, .. } = self.sampling;
+        let greedy = temperature == 0.0;
+        let kept = if greedy { 1 } else { top_k };
+        self.keep_likeliest(logits, masked, if kept > 0 { kept } else { logits.len() });
+        if self.candidates.is_empty() {
+            // Not one that can be compared: the first that may be drawn.
+            return (0..).find(|id| !masked.contains(id)).unwrap_or(0);
         }
-        if self.sampling.temperature == 0.0 || self.sampling.top_k == 1 {
-            return most_likely(&self.logits);
+        if kept == 1 {
+            return self.candidates[0].0;
         }
-        self.fill_candidates();
+        self.weigh_candidates();
         let total: f64 = self.candidates.iter().map(|&(_, w)| f64::from(w)).sum();
         // 53 random bits in 0..1.
         let uniform = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -82,13 +84,12 @@ impl Sampler {
                 return id;
             }
         }
-        self.candidates.last().map_or_else(|| most_likely(&self.logits), |c| c.0)
+        self.candidates[self.candidates.len() - 1].0
     }
 
-    /// Candidates in falling order of weight, weights relative to the largest.
-    fn fill_candidates(&mut self) {
-        let Sampling { temperature, top_k, top_p, .. } = self.sampling;
-        self.keep_likeliest(if top_k > 0 { top_k } else { self.logits.len() });
+    /// Orders candidates by falling logit, and turns logits into weights relative to the largest.
+    fn weigh_candidates(&mut self) {
+        let Sampling { temperature, top_p, .. } = self.sampling;
         self.candidates.sort_unstable_by(by_logit);
         let max = self.candidates.first().map_or(0.0, |c| c.1);
         for (_, logit) in &mut self.candidates {
@@ -107,37 +108,51 @@ impl Sampler {
         }
     }
 
-    /// The `k` largest logits with their tokens, in any order. Most tokens are dropped by one comparison.
-    fn keep_likeliest(&mut self, k: usize) {
+    /// The `k` (at least 1) largest logits with their tokens, in any order.
+    fn keep_likeliest(&mut self, logits: &[f32], masked: &[u32], k: usize) {
         let room = k.saturating_mul(2);
         let mut least = f32::NEG_INFINITY;
         self.candidates.clear();
-        for (id, &logit) in (0u32..).zip(&self.logits) {
-            if logit > least {
-                self.candidates.push((id, logit));
-                if self.candidates.len() == room {
-                    self.candidates.select_nth_unstable_by(k - 1, by_logit);
-                    self.candidates.truncate(k);
-                    least = self.candidates[k - 1].1;
+        for (block, logits) in logits.chunks(BLOCK).enumerate() {
+            if largest(logits) <= least {
+                continue;
+            }
+            for (id, &logit) in ((block * BLOCK) as u32..).zip(logits) {
+                if logit > least && !masked.contains(&id) {
+                    self.candidates.push((id, logit));
+                    if self.candidates.len() == room {
+                        least = self.drop_unlikely(k);
+                    }
                 }
             }
         }
         if self.candidates.len() > k {
-            self.candidates.select_nth_unstable_by(k - 1, by_logit);
-            self.candidates.truncate(k);
+            self.drop_unlikely(k);
         }
     }
+
+    /// Keeps the `k` likeliest of more candidates; returns the least logit among them.
+    fn drop_unlikely(&mut self, k: usize) -> f32 {
+        self.candidates.select_nth_unstable_by(k - 1, by_logit);
+        self.candidates.truncate(k);
+        self.candidates[k - 1].1
+    }
+}
+
+/// The largest of some logits, lane by lane so that it compiles to vectors; -∞ of none.
+fn largest(logits: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 8];
+    for part in logits.chunks(8) {
+        for (lane, &logit) in lanes.iter_mut().zip(part) {
+            *lane = if logit > *lane { logit } else { *lane };
+        }
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// Falling logits; of equals the first token comes first.
 fn by_logit(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
-}
-
-/// The index of the largest logit; the first of equals.
-fn most_likely(logits: &[f32]) -> u32 {
-    let better = |best: usize, i: usize| if logits[i] > logits[best] { i } else { best };
-    (1..logits.len()).fold(0, better) as u32
 }
 
 #[cfg(test)]
@@ -212,8 +227,7 @@ mod tests {
         for top_k in [1, 2, 3, 50, 999, 1000, 5000] {
             let sampling = Sampling { temperature: 1.0, top_k, top_p: 1.0, seed: 0 };
             let mut sampler = Sampler::new(sampling, 0);
-            sampler.logits = logits.clone();
-            sampler.keep_likeliest(top_k);
+            sampler.keep_likeliest(&logits, &[], top_k);
             sampler.candidates.sort_unstable_by(by_logit);
             let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
             all.sort_unstable_by(by_logit);

@@ -96,6 +96,24 @@ struct Batch {
     gb_per_second: f64,
     read_gb_per_second: f64,
     share_of_bandwidth: f64,
+    /// Tokens per second, as a multiple of those of the first batch in the same turn.
+    times_first: f64,
+}
+
+/// One batch at work: an executor of its own, as caches have its size.
+struct Writer {
+    executor: Cpu,
+    generator: Generator,
+    rows: usize,
+    samples: Vec<Sample>,
+}
+
+/// One run of a batch.
+struct Sample {
+    seconds_per_step: f64,
+    gb_per_step: f64,
+    /// The memory's bandwidth around it.
+    read_gb_per_second: f64,
 }
 
 /// Measures and prints.
@@ -106,8 +124,7 @@ pub fn run(args: DecodeArgs, globals: &Globals, console: &Console) -> anyhow::Re
     let progress = console.progress_count("measuring", 1);
     let bench = Bench { args: &args, globals, model: &model, compute, progress };
     let first_token = bench.first_token()?;
-    let batches: Result<Vec<Batch>, _> =
-        (0..args.batch.len()).map(|number| bench.batch(number)).collect();
+    let batches = bench.batches()?;
     let host = Host::new(&machine::context(globals)?);
     drop(bench);
     let report = Report {
@@ -115,7 +132,7 @@ pub fn run(args: DecodeArgs, globals: &Globals, console: &Console) -> anyhow::Re
         dtype: compute,
         runs: args.runs,
         first_token,
-        batches: batches?,
+        batches,
         peak_rss_bytes: process::peak_rss_bytes(),
         model,
     };
@@ -134,7 +151,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// An executor with initial weights. Each batch has one of its own, as caches have its size.
+    /// An executor with initial weights.
     fn executor(&self) -> anyhow::Result<Cpu> {
         let mut executor = machine::executor(self.globals)?;
         initialize(self.model, 0, |p, values| executor.write(&p.name, p.tensor_type(), values))?;
@@ -148,11 +165,10 @@ impl Bench<'_> {
         ids.map(|id| id as u32).collect()
     }
 
-    /// Tells that `run` runs of measurement `part` are done.
-    fn progress(&self, part: usize, run: usize) {
-        let runs = usize::from(self.args.runs);
-        let total = runs * (1 + self.args.batch.len());
-        self.progress.set((part * runs + run) as u64, total as u64);
+    /// Tells how many measurements are done; that of the first token is one.
+    fn progress(&self, done: usize) {
+        let total = 1 + usize::from(self.args.runs) * self.args.batch.len();
+        self.progress.set(done as u64, total as u64);
     }
 
     fn first_token(&self) -> anyhow::Result<FirstToken> {
@@ -173,8 +189,8 @@ impl Bench<'_> {
         };
         first(&mut executor)?;
         let mut samples = Vec::new();
-        for run in 0..usize::from(self.args.runs) {
-            self.progress(0, run);
+        self.progress(0);
+        for _ in 0..self.args.runs {
             let before = products(&executor);
             let seconds = first(&mut executor)?;
             let after = products(&executor);
@@ -191,11 +207,24 @@ impl Bench<'_> {
         })
     }
 
-    /// Measures the `number`-th of the batches.
-    fn batch(&self, number: usize) -> anyhow::Result<Batch> {
-        let (rows, runs) = (usize::from(self.args.batch[number]), usize::from(self.args.runs));
-        let tokens = usize::from(self.args.tokens);
+    /// Measures the batches in turns, so that what else the machine does meets all of them.
+    fn batches(&self) -> anyhow::Result<Vec<Batch>> {
+        let writers = self.args.batch.iter().map(|&rows| self.writer(usize::from(rows)));
+        let mut writers = writers.collect::<anyhow::Result<Vec<Writer>>>()?;
+        for run in 0..usize::from(self.args.runs) {
+            for (number, writer) in writers.iter_mut().enumerate() {
+                self.progress(1 + run * self.args.batch.len() + number);
+                let sample = self.sample(writer, run)?;
+                writer.samples.push(sample);
+            }
+        }
+        Ok(writers.iter().map(|writer| summarize(writer, &writers[0])).collect())
+    }
+
+    /// A model that has read the prompt and made a token.
+    fn writer(&self, rows: usize) -> anyhow::Result<Writer> {
         let prompt = self.prompt();
+        let (runs, tokens) = (usize::from(self.args.runs), usize::from(self.args.tokens));
         // The first token needs no room, and one step warms up.
         let capacity = prompt.len() + runs * tokens + 1;
         let mut executor = self.executor()?;
@@ -204,32 +233,27 @@ impl Bench<'_> {
         generator.begin(&mut executor, &prompt, Sampling::default())?;
         generator.next_tokens(&mut executor)?;
         generator.next_tokens(&mut executor)?;
-        let mut samples = Vec::new();
-        for run in 0..runs {
-            self.progress(1 + number, run);
-            let before = peak::read_bandwidth(executor.context());
-            let begin = Instant::now();
-            for _ in 0..tokens {
-                generator.next_tokens(&mut executor)?;
-            }
-            let step = begin.elapsed().as_secs_f64() / tokens as f64;
-            let after = peak::read_bandwidth(executor.context());
-            // Tokens in the caches at the middle of these.
-            let seen = prompt.len() + run * tokens + tokens.div_ceil(2) + 1;
-            let bytes = self.weight_bytes() + rows as u64 * self.cache_bytes(&executor, seen);
-            samples.push((step, bytes, (before + after) / 2.0));
+        Ok(Writer { executor, generator, rows, samples: Vec::new() })
+    }
+
+    fn sample(&self, writer: &mut Writer, run: usize) -> anyhow::Result<Sample> {
+        let Writer { executor, generator, rows, .. } = writer;
+        let tokens = usize::from(self.args.tokens);
+        let before = peak::read_bandwidth(executor.context());
+        let begin = Instant::now();
+        for _ in 0..tokens {
+            generator.next_tokens(executor)?;
         }
-        let middle = |f: &dyn Fn(f64, f64, f64) -> f64| {
-            median(samples.iter().map(|&(step, bytes, read)| f(step, bytes as f64 / 1e9, read)))
-        };
-        Ok(Batch {
-            rows,
-            tokens_per_second: middle(&|step, _, _| rows as f64 / step),
-            seconds_per_step: middle(&|step, _, _| step),
-            bytes_per_step: middle(&|_, gb, _| 1e9 * gb) as u64,
-            gb_per_second: middle(&|step, gb, _| gb / step),
-            read_gb_per_second: middle(&|_, _, read| read),
-            share_of_bandwidth: middle(&|step, gb, read| gb / step / read),
+        let seconds_per_step = begin.elapsed().as_secs_f64() / tokens as f64;
+        let after = peak::read_bandwidth(executor.context());
+        // Tokens in the caches at the middle of these.
+        let prompt = self.args.prompt_tokens as usize;
+        let seen = prompt + run * tokens + tokens.div_ceil(2) + 1;
+        let bytes = self.weight_bytes() + *rows as u64 * self.cache_bytes(executor, seen);
+        Ok(Sample {
+            seconds_per_step,
+            gb_per_step: bytes as f64 / 1e9,
+            read_gb_per_second: (before + after) / 2.0,
         })
     }
 
@@ -253,6 +277,23 @@ impl Bench<'_> {
         let positions = self.model.windows().into_iter().map(|window| seen.min(window + 1));
         let positions: usize = positions.sum();
         (2 * positions * self.model.kv_width() * element) as u64
+    }
+}
+
+fn summarize(writer: &Writer, first: &Writer) -> Batch {
+    let Writer { rows, samples, .. } = writer;
+    let middle = |f: &dyn Fn(&Sample) -> f64| median(samples.iter().map(f));
+    let speed = |rows: usize, sample: &Sample| rows as f64 / sample.seconds_per_step;
+    let turns = samples.iter().zip(&first.samples);
+    Batch {
+        rows: *rows,
+        tokens_per_second: middle(&|s| speed(*rows, s)),
+        seconds_per_step: middle(&|s| s.seconds_per_step),
+        bytes_per_step: middle(&|s| 1e9 * s.gb_per_step) as u64,
+        gb_per_second: middle(&|s| s.gb_per_step / s.seconds_per_step),
+        read_gb_per_second: middle(&|s| s.read_gb_per_second),
+        share_of_bandwidth: middle(&|s| s.gb_per_step / s.seconds_per_step / s.read_gb_per_second),
+        times_first: median(turns.map(|(mine, its)| speed(*rows, mine) / speed(first.rows, its))),
     }
 }
 
@@ -288,12 +329,22 @@ fn print_report(r: &Report) -> anyhow::Result<()> {
     if let Some(peak) = r.peak_rss_bytes {
         table.row(["peak resident memory", &bytes(peak)]);
     }
-    let mut batches = Table::new(&[Align::Right; 7]);
-    batches.row(["Batch", "tokens/s", "ms/step", "read/step", "GB/s", "of memory's", "share"]);
+    let mut batches = Table::new(&[Align::Right; 8]);
+    batches.row([
+        "Batch",
+        "tokens/s",
+        "times",
+        "ms/step",
+        "read/step",
+        "GB/s",
+        "of memory's",
+        "share",
+    ]);
     for batch in &r.batches {
         batches.row([
             &batch.rows.to_string(),
             &format!("{:.1}", batch.tokens_per_second),
+            &format!("{:.2}", batch.times_first),
             &format!("{:.2}", 1e3 * batch.seconds_per_step),
             &bytes(batch.bytes_per_step),
             &format!("{:.1}", batch.gb_per_second),
