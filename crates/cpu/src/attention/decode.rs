@@ -157,13 +157,10 @@ fn chunk_kernel<S: Simd, E: Attend>(
     let from = from - (from - x.first_key) % KEYS;
     let group = h / k_heads;
     let scale = 1.0 / (d as f32).sqrt();
-    let rows = |data, key: usize, k_head: usize| -> [&[E]; KEYS] {
-        let data: &[E] = data;
-        std::array::from_fn(|m| &data[((key + m).min(end - 1) * k_heads + k_head) * d..][..d])
-    };
+    let rows = Rows { last: end - 1, k_heads, d };
     for key in (from..to).step_by(KEYS) {
         for k_head in 0..k_heads {
-            let k = rows(x.k, key, k_head);
+            let k = rows.of(x.k, key, k_head);
             // Values come next.
             let ahead = key + AHEAD;
             let (data, at) = if ahead < to { (x.k, ahead) } else { (x.v, from + ahead - to) };
@@ -192,7 +189,7 @@ fn chunk_kernel<S: Simd, E: Attend>(
     }
     for key in (from..to).step_by(KEYS) {
         for k_head in 0..k_heads {
-            let v = rows(x.v, key, k_head);
+            let v = rows.of(x.v, key, k_head);
             let ahead = key + AHEAD;
             if ahead < to || x.goes_on {
                 let data = if ahead < to { x.v } else { x.k };
@@ -206,6 +203,26 @@ fn chunk_kernel<S: Simd, E: Attend>(
                 }
             }
         }
+    }
+}
+
+/// How keys or values lie in a row's cache.
+struct Rows {
+    last: usize,
+    k_heads: usize,
+    d: usize,
+}
+
+impl Rows {
+    /// Those of one head at `KEYS` positions; beyond the last one it is repeated.
+    #[inline(always)]
+    fn of<'a, E>(&self, data: &'a [E], key: usize, k_head: usize) -> [&'a [E]; KEYS] {
+        let mut rows: [&[E]; KEYS] = [&[]; KEYS];
+        for (m, row) in rows.iter_mut().enumerate() {
+            let at = (key + m).min(self.last) * self.k_heads + k_head;
+            *row = &data[at * self.d..][..self.d];
+        }
+        rows
     }
 }
 

@@ -4,7 +4,7 @@ mod bandwidth;
 mod kernels;
 mod registers;
 
-pub use bandwidth::read_bandwidth;
+pub use bandwidth::{Stream, read_bandwidth};
 pub use kernels::{Kernel, Orientation, attention, cross_entropy, product};
 pub use registers::{register_rate, register_rate_bf16};
 

@@ -48,8 +48,8 @@ fn spin_pairs_kernel<S: Tile>(s: S) -> f64 {
 
 #[inline(always)]
 fn accumulate_pairs<S: Tile, const N: usize>(s: S) -> usize {
-    let pair = |x: f32| s.pair(s.splat(black_box(x)), s.splat(black_box(x)));
-    let (x, y) = (pair(0.5), pair(0.001));
+    let (x, y) = (s.splat(black_box(0.5)), s.splat(black_box(0.001)));
+    let (x, y) = (s.pair(x, x), s.pair(y, y));
     let mut sums = [s.splat(black_box(1.0)); N];
     for _ in 0..REGISTER_STEPS {
         for sum in &mut sums {

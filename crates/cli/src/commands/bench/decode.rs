@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use clap::Args;
-use kiln_cpu::{Cpu, peak};
+use kiln_cpu::Cpu;
+use kiln_cpu::peak::Stream;
 use kiln_graph::Executor;
 use kiln_model::{Compute, ModelConfig, ParameterKind, decode_graph, initialize};
 use kiln_train::generate::Generator;
@@ -24,6 +25,8 @@ use crate::run_options::{ModelOptions, RunOptions};
 const REFERENCE: [(&str, usize); 3] = [("depth", 12), ("head_dim", 64), ("seq_len", 1024)];
 /// Rows of the products that a prompt is compared with: enough for their full rate.
 const PRODUCT_ROWS: usize = 4096;
+/// Tokens between two readings of memory.
+const STEPS_PER_READ: usize = 4;
 
 /// How fast a model writes: first token, tokens per second, share of bandwidth
 ///
@@ -112,7 +115,7 @@ struct Writer {
 struct Sample {
     seconds_per_step: f64,
     gb_per_step: f64,
-    /// The memory's bandwidth around it.
+    /// The memory's bandwidth meanwhile.
     read_gb_per_second: f64,
 }
 
@@ -211,10 +214,11 @@ impl Bench<'_> {
     fn batches(&self) -> anyhow::Result<Vec<Batch>> {
         let writers = self.args.batch.iter().map(|&rows| self.writer(usize::from(rows)));
         let mut writers = writers.collect::<anyhow::Result<Vec<Writer>>>()?;
+        let stream = Stream::new();
         for run in 0..usize::from(self.args.runs) {
             for (number, writer) in writers.iter_mut().enumerate() {
                 self.progress(1 + run * self.args.batch.len() + number);
-                let sample = self.sample(writer, run)?;
+                let sample = self.sample(writer, &stream, run)?;
                 writer.samples.push(sample);
             }
         }
@@ -236,24 +240,28 @@ impl Bench<'_> {
         Ok(Writer { executor, generator, rows, samples: Vec::new() })
     }
 
-    fn sample(&self, writer: &mut Writer, run: usize) -> anyhow::Result<Sample> {
+    /// A run of one batch. Between its steps memory is read, so that the share is one of the bandwidth that there was:
+    /// medians of both.
+    fn sample(&self, writer: &mut Writer, stream: &Stream, run: usize) -> anyhow::Result<Sample> {
         let Writer { executor, generator, rows, .. } = writer;
         let tokens = usize::from(self.args.tokens);
-        let before = peak::read_bandwidth(executor.context());
-        let begin = Instant::now();
-        for _ in 0..tokens {
+        let (mut steps, mut reads) = (Vec::new(), Vec::new());
+        for token in 0..tokens {
+            if token % STEPS_PER_READ == 0 {
+                reads.push(stream.read(executor.context()));
+            }
+            let begin = Instant::now();
             generator.next_tokens(executor)?;
+            steps.push(begin.elapsed().as_secs_f64());
         }
-        let seconds_per_step = begin.elapsed().as_secs_f64() / tokens as f64;
-        let after = peak::read_bandwidth(executor.context());
         // Tokens in the caches at the middle of these.
         let prompt = self.args.prompt_tokens as usize;
         let seen = prompt + run * tokens + tokens.div_ceil(2) + 1;
         let bytes = self.weight_bytes() + *rows as u64 * self.cache_bytes(executor, seen);
         Ok(Sample {
-            seconds_per_step,
+            seconds_per_step: median(steps.into_iter()),
             gb_per_step: bytes as f64 / 1e9,
-            read_gb_per_second: (before + after) / 2.0,
+            read_gb_per_second: median(reads.into_iter()),
         })
     }
 

@@ -19,7 +19,7 @@ pub(super) fn block<S: Simd, T: Operand>(
     // read from front to back.
     match (x.rows(), super::is_tall(&x)) {
         (0, _) => {}
-        (1, _) => rows::<S, T, 1, 1, 4>(s, x, w, block, sums),
+        (1, _) => rows::<S, T, 1, 1, 8>(s, x, w, block, sums),
         (2, false) => rows::<S, T, 2, 1, 4>(s, x, w, block, sums),
         (3, false) => rows::<S, T, 3, 1, 2>(s, x, w, block, sums),
         (4, false) => rows::<S, T, 4, 1, 2>(s, x, w, block, sums),
@@ -48,29 +48,42 @@ fn rows<S: Simd, T: Operand, const M: usize, const W: usize, const U: usize>(
         *sums = Sums([[0.0; BLOCK]; super::MAX_ROWS]);
         return;
     }
-    let row = |m: &Matrix<'_, T>, i: usize| m.data()[i * m.row_stride()..][..k].as_ptr();
-    let x: [*const T; M] = std::array::from_fn(|i| row(&x, i));
+    let mut x_rows = [std::ptr::null(); M];
+    for (i, row) in x_rows.iter_mut().enumerate() {
+        *row = start(&x, i);
+    }
     let mut col = 0;
     while col < block.len() {
+        let first = block.start + col;
         // SAFETY: all pointers are to rows of k values.
         unsafe {
             if col + W <= block.len() {
-                let w_rows: [*const T; W] = std::array::from_fn(|j| row(&w, block.start + col + j));
-                dots::<S, T, M, W, U>(s, x, w_rows, k, w.row_stride(), |i, j, sum| {
-                    sums.0[i][col + j] = sum
-                });
+                let mut w_rows = [std::ptr::null(); W];
+                for (j, row) in w_rows.iter_mut().enumerate() {
+                    *row = start(&w, first + j);
+                }
+                dots::<S, T, M, W, U>(s, x_rows, w_rows, k, w.row_stride(), col, sums);
                 col += W;
             } else {
-                let w_rows = [row(&w, block.start + col)];
-                dots::<S, T, M, 1, U>(s, x, w_rows, k, w.row_stride(), |i, j, sum| {
-                    sums.0[i][col + j] = sum
-                });
+                let w_rows = [start(&w, first)];
+                dots::<S, T, M, 1, U>(s, x_rows, w_rows, k, w.row_stride(), col, sums);
                 col += 1;
             }
         }
     }
 }
 
+/// The first value of a row, which has as many as the matrix has columns.
+#[inline(always)]
+pub(super) fn start<T: Operand>(m: &Matrix<'_, T>, row: usize) -> *const T {
+    m.data()[row * m.row_stride()..][..m.cols()].as_ptr()
+}
+
+// What is called from several places here is a function that is always inlined, and no closure or `from_fn`: those may be
+// compiled on their own, without the instructions of the kernel that they are part of.
+
+/// Sets the sums of `W` columns from `col` on.
+///
 /// # Safety
 /// Every pointer must be valid for reading k values.
 #[inline(always)]
@@ -80,41 +93,46 @@ unsafe fn dots<S: Simd, T: Operand, const M: usize, const W: usize, const U: usi
     w: [*const T; W],
     k: usize,
     stride: usize,
-    mut take: impl FnMut(usize, usize, f32),
+    col: usize,
+    sums: &mut Sums,
 ) {
     let mut acc = [[[s.splat(0.0); W]; M]; U];
     let ahead = AHEAD / size_of::<T>() / W;
     let step = S::LANES * T::PER_LANE;
     let whole = k - k % step;
-    let shift =
-        |d: usize| if d + ahead < k { d + ahead } else { (d + ahead + W * stride).wrapping_sub(k) };
     let mut d = 0;
     // SAFETY: what is read lies below k.
     unsafe {
         while d + U * step <= whole {
-            let shift = shift(d);
+            let shift = shift(d, ahead, k, W * stride);
             for (u, acc) in acc.iter_mut().enumerate() {
                 vectors::<S, T, M, W>(s, x, w, d + u * step, shift + u * step, acc);
             }
             d += U * step;
         }
         while d < whole {
-            vectors::<S, T, M, W>(s, x, w, d, shift(d), &mut acc[0]);
+            vectors::<S, T, M, W>(s, x, w, d, shift(d, ahead, k, W * stride), &mut acc[0]);
             d += step;
         }
-        let rest = |row: *const T| T::load_lanes_partial(s, row.add(whole), k - whole);
-        let v: [T::Lanes<S>; W] = std::array::from_fn(|j| rest(w[j]));
-        for i in 0..M {
-            let x = rest(x[i]);
-            for j in 0..W {
-                let mut sum = T::multiply_add(s, x, v[j], acc[0][i][j]);
+        for (j, w) in w.iter().enumerate() {
+            let w = T::load_lanes_partial(s, w.add(whole), k - whole);
+            for (i, x) in x.iter().enumerate() {
+                let x = T::load_lanes_partial(s, x.add(whole), k - whole);
+                let mut sum = T::multiply_add(s, x, w, acc[0][i][j]);
                 for acc in &acc[1..] {
                     sum = s.add(sum, acc[i][j]);
                 }
-                take(i, j, s.reduce_add(sum));
+                sums.0[i][col + j] = s.reduce_add(sum);
             }
         }
     }
+}
+
+/// Where to ask for memory at column `d`: `ahead` values on, in these rows or, at the end, in those that come `next` values
+/// after them.
+#[inline(always)]
+pub(super) fn shift(d: usize, ahead: usize, k: usize, next: usize) -> usize {
+    if d + ahead < k { d + ahead } else { (d + ahead + next).wrapping_sub(k) }
 }
 
 /// Adds the products of one vector of each row, and asks for what lies at `ahead`.
@@ -135,7 +153,10 @@ unsafe fn vectors<S: Simd, T: Operand, const M: usize, const W: usize>(
         for w in &w {
             s.prefetch(w.wrapping_add(ahead).cast());
         }
-        let v: [T::Lanes<S>; W] = std::array::from_fn(|j| T::load_lanes(s, w[j].add(at)));
+        let mut v = [T::load_lanes(s, w[0].add(at)); W];
+        for j in 1..W {
+            v[j] = T::load_lanes(s, w[j].add(at));
+        }
         for (sums, x) in acc.iter_mut().zip(&x) {
             let x = T::load_lanes(s, x.add(at));
             for (sum, &v) in sums.iter_mut().zip(&v) {

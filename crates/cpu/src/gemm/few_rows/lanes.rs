@@ -1,5 +1,6 @@
 //! A vector holds one lane of each row of x; lanes of w are spread over whole vectors. No sum has to be reduced.
 
+use super::dots::{shift, start};
 use super::{AHEAD, BLOCK, MAX_ROWS, Sums};
 use crate::gemm::matrix::Matrix;
 use crate::gemm::operand::Operand;
@@ -67,17 +68,26 @@ unsafe fn by_group<S: Tile, T: Operand, const V: usize, const W: usize>(
     let width = V * S::LANES;
     let out = transposed.0.as_mut_ptr().cast::<f32>();
     let k = w.cols();
-    let row = |i: usize| w.data()[(block.start + i) * w.row_stride()..][..k].as_ptr();
     let mut i = 0;
     // SAFETY: rows hold k values; `BLOCK` rows of at most `MAX_ROWS` lanes fit both buffers.
     unsafe {
         while i < block.len() && k > 0 {
             if i + W <= block.len() {
-                let rows: [*const T; W] = std::array::from_fn(|j| row(i + j));
+                let mut rows = [std::ptr::null(); W];
+                for (j, row) in rows.iter_mut().enumerate() {
+                    *row = start(&w, block.start + i + j);
+                }
                 group::<S, T, V, W>(s, x, rows, k, w.row_stride(), out.add(i * width));
                 i += W;
             } else {
-                group::<S, T, V, 1>(s, x, [row(i)], k, w.row_stride(), out.add(i * width));
+                group::<S, T, V, 1>(
+                    s,
+                    x,
+                    [start(&w, block.start + i)],
+                    k,
+                    w.row_stride(),
+                    out.add(i * width),
+                );
                 i += 1;
             }
         }
@@ -117,41 +127,63 @@ unsafe fn group<S: Tile, T: Operand, const V: usize, const W: usize>(
     let (lanes, mut x) = (k / T::PER_LANE, x);
     // SAFETY: `lanes` steps of V vectors of x, and of one lane of each row of w.
     unsafe {
-        let mut step = |w: [*const T; W]| {
-            let v: [T::Lanes<S>; V] =
-                std::array::from_fn(|j| T::load_lanes(s, x.add(j * S::LANES * T::PER_LANE)));
-            for (sums, w) in acc.iter_mut().zip(w) {
-                let w = T::splat_lane(s, w);
-                for (sum, &v) in sums.iter_mut().zip(&v) {
-                    *sum = T::multiply_add(s, w, v, *sum);
-                }
-            }
-            x = x.add(V * S::LANES * T::PER_LANE);
-        };
         let mut d = 0;
         while d + line <= k {
-            let shift =
-                if d + ahead < k { d + ahead } else { (d + ahead + W * stride).wrapping_sub(k) };
+            let shift = shift(d, ahead, k, W * stride);
             for w in w {
                 s.prefetch(w.wrapping_add(shift).cast());
             }
             for i in 0..LINE {
-                step(w.map(|w| w.add(d + i * T::PER_LANE)));
+                step::<S, T, V, W>(s, x, w, d + i * T::PER_LANE, &mut acc);
+                x = x.add(V * S::LANES * T::PER_LANE);
             }
             d += line;
         }
         while d < lanes * T::PER_LANE {
-            step(w.map(|w| w.add(d)));
+            step::<S, T, V, W>(s, x, w, d, &mut acc);
+            x = x.add(V * S::LANES * T::PER_LANE);
             d += T::PER_LANE;
         }
         if d < k {
             // The first of a pair; the second one counts as zero.
-            let last = w.map(|w| [*w.add(d), T::ZERO]);
-            step(std::array::from_fn(|j| last[j].as_ptr()));
+            let mut last = [[T::ZERO; 2]; W];
+            let mut rows = [std::ptr::null(); W];
+            for (j, last) in last.iter_mut().enumerate() {
+                last[0] = *w[j].add(d);
+                rows[j] = last.as_ptr();
+            }
+            step::<S, T, V, W>(s, x, rows, 0, &mut acc);
         }
         for (j, sums) in acc.into_iter().enumerate() {
             for (v, sum) in sums.into_iter().enumerate() {
                 s.store_ptr(out.add((j * V + v) * S::LANES), sum);
+            }
+        }
+    }
+}
+
+/// Adds the products of one lane.
+///
+/// # Safety
+/// `x` must be valid for reading `V` vectors, each of `w` for a lane at `at`.
+#[inline(always)]
+unsafe fn step<S: Tile, T: Operand, const V: usize, const W: usize>(
+    s: S,
+    x: *const T,
+    w: [*const T; W],
+    at: usize,
+    acc: &mut [[S::V; V]; W],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut v = [T::load_lanes(s, x); V];
+        for j in 1..V {
+            v[j] = T::load_lanes(s, x.add(j * S::LANES * T::PER_LANE));
+        }
+        for (sums, w) in acc.iter_mut().zip(w) {
+            let w = T::splat_lane(s, w.add(at));
+            for (sum, &v) in sums.iter_mut().zip(&v) {
+                *sum = T::multiply_add(s, w, v, *sum);
             }
         }
     }
