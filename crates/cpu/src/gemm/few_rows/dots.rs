@@ -114,11 +114,19 @@ unsafe fn dots<S: Simd, T: Operand, const M: usize, const W: usize, const U: usi
             vectors::<S, T, M, W>(s, x, w, d, shift(d, ahead, k, W * stride), &mut acc[0]);
             d += step;
         }
-        for (j, w) in w.iter().enumerate() {
-            let w = T::load_lanes_partial(s, w.add(whole), k - whole);
-            for (i, x) in x.iter().enumerate() {
-                let x = T::load_lanes_partial(s, x.add(whole), k - whole);
-                let mut sum = T::multiply_add(s, x, w, acc[0][i][j]);
+        // A masked load of nothing is slow where it meets a page that is not there.
+        if whole < k {
+            for (j, w) in w.iter().enumerate() {
+                let w = T::load_lanes_partial(s, w.add(whole), k - whole);
+                for (i, x) in x.iter().enumerate() {
+                    let x = T::load_lanes_partial(s, x.add(whole), k - whole);
+                    acc[0][i][j] = T::multiply_add(s, x, w, acc[0][i][j]);
+                }
+            }
+        }
+        for j in 0..W {
+            for i in 0..M {
+                let mut sum = acc[0][i][j];
                 for acc in &acc[1..] {
                     sum = s.add(sum, acc[i][j]);
                 }
