@@ -260,11 +260,7 @@ fn dots<S: Simd, E: Attend>(s: S, q: &[E], k: [&[E]; KEYS]) -> [f32; KEYS] {
             }
         }
     }
-    let mut dots = [0.0; KEYS];
-    for m in 0..KEYS {
-        dots[m] = s.reduce_add(acc[m]);
-    }
-    dots
+    s.reduce_add_4(acc)
 }
 
 /// `out += Σ_m p[m]·v[m]`

@@ -161,6 +161,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn select_ge(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
     /// Sum of the lanes in a fixed order.
     fn reduce_add(self, a: Self::V) -> f32;
+    /// [`reduce_add`](Simd::reduce_add) of four, perhaps in another order, in about the time of one and a half.
+    #[inline(always)]
+    fn reduce_add_4(self, a: [Self::V; 4]) -> [f32; 4] {
+        [self.reduce_add(a[0]), self.reduce_add(a[1]), self.reduce_add(a[2]), self.reduce_add(a[3])]
+    }
     /// Largest lane.
     fn reduce_max(self, a: Self::V) -> f32;
     /// Starts bringing the cache line of `p` nearer; a hint without any effect on values.
@@ -273,6 +278,12 @@ mod tests {
                 lane(s.select_ge(a, b, a, s.splat(7.0))),
                 want(&|a, b| if a >= b { a } else { 7.0 })
             );
+            let four = s.reduce_add_4([a, b, s.add(a, b), s.sub(a, b)]);
+            let exact = |v: S::V| lane(v).iter().map(|&x| f64::from(x)).sum::<f64>();
+            for (sum, v) in four.into_iter().zip([a, b, s.add(a, b), s.sub(a, b)]) {
+                let size: f32 = lane(s.abs(v)).iter().sum();
+                assert!((f64::from(sum) - exact(v)).abs() <= f64::from(1e-6 * size));
+            }
             let (sum, max) = (s.reduce_add(a), s.reduce_max(b));
             assert!((sum - x[..n].iter().sum::<f32>()).abs() < 1e-3);
             assert_eq!(max, y[..S::LANES].iter().copied().fold(f32::MIN, f32::max));

@@ -125,12 +125,24 @@ unsafe fn dots<S: Simd, T: Operand, const M: usize, const W: usize, const U: usi
             }
         }
         for j in 0..W {
+            let mut rows = [s.splat(0.0); M];
             for i in 0..M {
-                let mut sum = acc[0][i][j];
+                rows[i] = acc[0][i][j];
                 for acc in &acc[1..] {
-                    sum = s.add(sum, acc[i][j]);
+                    rows[i] = s.add(rows[i], acc[i][j]);
                 }
-                sums.0[i][col + j] = s.reduce_add(sum);
+            }
+            let mut i = 0;
+            while i + 4 <= M {
+                let four = s.reduce_add_4([rows[i], rows[i + 1], rows[i + 2], rows[i + 3]]);
+                for (n, sum) in four.into_iter().enumerate() {
+                    sums.0[i + n][col + j] = sum;
+                }
+                i += 4;
+            }
+            while i < M {
+                sums.0[i][col + j] = s.reduce_add(rows[i]);
+                i += 1;
             }
         }
     }
