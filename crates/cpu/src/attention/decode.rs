@@ -111,8 +111,8 @@ pub(super) fn decode<E: Attend>(
 /// The chunks in which any of the `t` queries from `position` on sees something.
 fn chunks_seen(position: usize, t: usize, dims: &CacheDims) -> std::ops::Range<usize> {
     let end = (position + t).min(dims.capacity);
-    let start = position.saturating_sub(dims.window).min(end);
-    start / CHUNK..end.div_ceil(CHUNK)
+    let start = position.saturating_sub(dims.window);
+    if start < end { start / CHUNK..end.div_ceil(CHUNK) } else { 0..0 }
 }
 
 /// The part of `first..end` that a query at `position` sees; empty parts are `first..first`.

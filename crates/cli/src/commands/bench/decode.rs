@@ -259,9 +259,9 @@ impl Bench<'_> {
         let seen = prompt + run * tokens + tokens.div_ceil(2) + 1;
         let bytes = self.weight_bytes() + *rows as u64 * self.cache_bytes(executor, seen);
         Ok(Sample {
-            seconds_per_step: median(steps.into_iter()),
+            seconds_per_step: median(steps),
             gb_per_step: bytes as f64 / 1e9,
-            read_gb_per_second: median(reads.into_iter()),
+            read_gb_per_second: median(reads),
         })
     }
 

@@ -177,8 +177,8 @@ unsafe fn step<S: Tile, T: Operand, const V: usize, const W: usize>(
     // SAFETY: the caller's.
     unsafe {
         let mut v = [T::load_lanes(s, x); V];
-        for j in 1..V {
-            v[j] = T::load_lanes(s, x.add(j * S::LANES * T::PER_LANE));
+        for (j, v) in v.iter_mut().enumerate() {
+            *v = T::load_lanes(s, x.add(j * S::LANES * T::PER_LANE));
         }
         for (sums, w) in acc.iter_mut().zip(w) {
             let w = T::splat_lane(s, w.add(at));
