@@ -62,8 +62,10 @@ pub fn compute(asked: Option<Dtype>) -> anyhow::Result<Compute> {
 
 /// Rate of multiply-adds from registers alone, measured, in GFLOP/s: the roof of products of that type.
 pub fn register_rate(cx: &Context, compute: Compute) -> f64 {
-    match compute {
-        Compute::F32 => peak::register_rate(cx),
-        Compute::Bf16 => peak::register_rate_bf16(cx),
-    }
+    let rate = match compute {
+        Compute::F32 => peak::register_rate,
+        Compute::Bf16 => peak::register_rate_bf16,
+    };
+    // A system takes a while until it runs each thread of a new pool on a core of its own.
+    (0..4).map(|_| rate(cx)).fold(0.0, f64::max)
 }
