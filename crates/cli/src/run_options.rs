@@ -120,9 +120,9 @@ options! {
         /// Windows of the layers, repeated: L the whole row, S a short one; the last layer is always L [default: L]
         #[arg(long, value_name = "LETTERS", help_heading = "Model")]
         window_pattern: String,
-    /// Positions that a short window reaches back [default: a quarter of T; half of it in classic]
-    #[arg(long, value_name = "W", help_heading = "Model", value_parser = clap::value_parser!(u32).range(1..))]
-    short_window: u32,
+        /// Positions that a short window reaches back [default: a quarter of T; half of it in classic]
+        #[arg(long, value_name = "W", help_heading = "Model", value_parser = clap::value_parser!(u32).range(1..))]
+        short_window: u32,
         /// Base of the rotary angles [default: of the preset]
         #[arg(long, value_name = "X", help_heading = "Model")]
         rope_base: f32,

@@ -23,8 +23,7 @@ impl Stream {
     ///
     /// # Panics
     /// When there is not so much memory.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
+    pub fn allocate() -> Self {
         let mut memory = Memory::new(STREAM_LEN * size_of::<f32>(), "a stream").expect("256 MB");
         // Pages that were never written to are all one page.
         memory.f32_mut(STREAM_LEN).fill(1.0);
@@ -47,7 +46,7 @@ impl Stream {
 
 /// Bytes read from memory per second at best, all threads together, in GB/s (10⁹ bytes).
 pub fn read_bandwidth(cx: &Context) -> f64 {
-    let stream = Stream::new();
+    let stream = Stream::allocate();
     (0..3).map(|_| stream.read(cx)).fold(0.0, f64::max)
 }
 

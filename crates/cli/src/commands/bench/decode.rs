@@ -214,7 +214,7 @@ impl Bench<'_> {
     fn batches(&self) -> anyhow::Result<Vec<Batch>> {
         let writers = self.args.batch.iter().map(|&rows| self.writer(usize::from(rows)));
         let mut writers = writers.collect::<anyhow::Result<Vec<Writer>>>()?;
-        let stream = Stream::new();
+        let stream = Stream::allocate();
         for run in 0..usize::from(self.args.runs) {
             for (number, writer) in writers.iter_mut().enumerate() {
                 self.progress(1 + run * self.args.batch.len() + number);

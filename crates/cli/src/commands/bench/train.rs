@@ -149,8 +149,7 @@ pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Res
         progress.set(run as u64 - 1, runs as u64);
         samples.push(bench.step(run)?);
     }
-    let mut report = bench.report(&samples, usize::from(args.accumulation))?;
-    report.peak_rss_bytes = peak_rss_bytes;
+    let report = bench.report(&samples, usize::from(args.accumulation), peak_rss_bytes)?;
     if args.format.json {
         return output::print_json(&report);
     }
@@ -292,7 +291,12 @@ impl Bench {
         Ok(stalled(&self.batches).map(|after| (after - before) / seconds))
     }
 
-    fn report(&mut self, samples: &[Sample], accumulation: usize) -> anyhow::Result<Report> {
+    fn report(
+        &mut self,
+        samples: &[Sample],
+        accumulation: usize,
+        peak_rss_bytes: Option<u64>,
+    ) -> anyhow::Result<Report> {
         let ops = [("step", self.train), ("optimizer", self.optimize)];
         let ops = ops
             .iter()
@@ -323,7 +327,7 @@ impl Bench {
             }),
             register_gflops: machine::register_rate(self.executor.context(), train.dtype),
             data_stall,
-            peak_rss_bytes: None,
+            peak_rss_bytes,
             variable_bytes,
             activation_bytes,
             ops,
