@@ -1,0 +1,1 @@
+//! A safe interface to libclang, found and loaded at run time.
