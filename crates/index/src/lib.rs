@@ -3,6 +3,8 @@
 //! Two parsers stand behind one interface: an embedded one and libclang. Both give a [`Project`], whose order
 //! depends on nothing but the input.
 
+mod build;
+mod clang;
 mod comments;
 mod error;
 mod input;

@@ -1,9 +1,13 @@
 //! The one entrance: a project's files in, its definitions and calls out.
 
 use std::fmt;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread;
 
-use crate::{File, IndexError, Parser, Project, ProjectInput, preamble::preamble};
+use kiln_clang::Library;
+
+use crate::{File, IndexError, Parser, Project, ProjectInput, clang, preamble::preamble};
 
 /// Which parser to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,15 +77,53 @@ pub fn parse(
     options: &ParseOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Parsed, IndexError> {
-    let _ = options;
+    let mut notices = Vec::new();
+    let project = match library(options)? {
+        Some(library) => clang::parse(
+            input,
+            library,
+            options.compile_commands.as_deref(),
+            threads(options),
+            progress,
+        )?,
+        None => {
+            if options.parser != ParserChoice::TreeSitter {
+                notices.push(Notice::LibclangMissing);
+            }
+            embedded(input, progress)
+        }
+    };
+    Ok(Parsed { project, notices })
+}
+
+/// The libclang to use; none where the embedded parser is asked for or no libclang is found.
+fn library(options: &ParseOptions) -> Result<Option<Library>, IndexError> {
+    match (&options.libclang, options.parser) {
+        (_, ParserChoice::TreeSitter) => Ok(None),
+        (Some(path), _) => Library::load(path).map(Some).map_err(|error| IndexError::Libclang {
+            path: path.clone(),
+            detail: error.to_string(),
+        }),
+        (None, _) => Ok(kiln_clang::find()),
+    }
+}
+
+fn threads(options: &ParseOptions) -> usize {
+    match options.threads {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        threads => threads,
+    }
+}
+
+fn embedded(input: ProjectInput, progress: &(dyn Fn(Progress) + Sync)) -> Project {
     let total = input.files.len() as u64;
-    progress(Progress { done: total, total });
     let files = input
         .files
         .into_iter()
         .map(|file| File { preamble: preamble(&file.text, &[]), name: file.name, text: file.text })
         .collect();
-    let project = Project {
+    progress(Progress { done: total, total });
+    Project {
         parser: Parser::TreeSitter,
         files,
         definitions: Vec::new(),
@@ -90,6 +132,5 @@ pub fn parse(
         units_with_errors: 0,
         errors: 0,
         failures: Vec::new(),
-    };
-    Ok(Parsed { project, notices: Vec::new() })
+    }
 }
