@@ -24,6 +24,7 @@
 //! assert_eq!(summary.documents, 1);
 //! ```
 
+mod clean;
 mod document;
 mod error;
 mod files;
@@ -36,6 +37,10 @@ mod projects;
 mod summary;
 mod walk;
 
+pub use clean::{
+    Banding, PERMUTATIONS, SHINGLE_WORDS, SecretKind, Shingles, Signature, exact_jaccard,
+    find_secret, generated_marker,
+};
 pub use error::CorpusError;
 pub use files::{FilesProgress, collect_files};
 pub use options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, EXTENSIONS, FilesOptions};
