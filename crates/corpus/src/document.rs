@@ -63,8 +63,9 @@ pub(crate) fn read_text(path: &Path, max_bytes: u64) -> Result<String, Skip> {
 
 /// Renders a document. A licence that the text itself names comes before the project's.
 pub(crate) fn line(text: &str, project: &str, file: &str, project_licence: Option<&str>) -> Line {
-    let own = licence::spdx_identifier(text);
-    let document = Document { text, project, file, licence: own.or(project_licence) };
+    let own = licence::of_text(text);
+    let licence = own.as_deref().or(project_licence);
+    let document = Document { text, project, file, licence };
     let mut json = Vec::with_capacity(text.len() + text.len() / 8 + 128);
     serde_json::to_writer(&mut json, &document).expect("strings into memory always serialise");
     json.push(b'\n');
