@@ -18,6 +18,7 @@ pub(crate) struct Source {
 pub(crate) struct Project {
     /// Unique in the run.
     pub name: String,
+    pub root: PathBuf,
     pub licence: Option<String>,
 }
 
@@ -72,7 +73,8 @@ impl Projects {
         }
         let root = folder.map_or_else(|| source.root.clone(), |f| source.root.join(f));
         let name = self.unused_name(folder.unwrap_or(&source.name));
-        self.list.push(Project { name, licence: licence::of_project(&root) });
+        let licence = licence::of_project(&root);
+        self.list.push(Project { name, root, licence });
         self.numbers.insert(key, self.list.len() - 1);
         self.list.len() - 1
     }
