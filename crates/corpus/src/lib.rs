@@ -34,6 +34,7 @@ mod options;
 mod output;
 mod pattern;
 mod projects;
+mod shard;
 mod summary;
 mod walk;
 
@@ -45,6 +46,10 @@ pub use error::CorpusError;
 pub use files::{FilesProgress, collect_files};
 pub use options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, EXTENSIONS, FilesOptions};
 pub use output::COMPLETE_MARKER;
+pub use shard::{
+    DropCause, Dropped, ShardFormat, ShardOptions, ShardProgress, ShardSize, ShardStage,
+    ShardSummary, write_shards,
+};
 pub use summary::{
     FilesSummary, MAX_EXAMPLES, OutputFile, ProjectSummary, SkipCause, SkippedFile, SkippedFiles,
     Split,

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The columns that Kiln knows, in the order in which they are written; all others follow as they were found.
-const KNOWN: &[&str] = &[
-    "text", "docstring", "signature", "body", "project", "file", "path", "name", "licence",
-];
+const KNOWN: &[&str] =
+    &["text", "docstring", "signature", "body", "project", "file", "path", "name", "licence"];
 
 /// Name of the column of a plain document's text.
 pub(crate) const TEXT: &str = "text";
+/// Name of the column of a document's licence.
+pub(crate) const LICENCE: &str = "licence";
 /// Names of the columns that make a pair's text.
 const PAIR: [&str; 3] = ["docstring", "signature", "body"];
 
@@ -81,8 +82,9 @@ impl Record {
         Some(Cow::Owned(format!("{}\n{} {{{}}}", docstring.unwrap_or(""), signature?, body?)))
     }
 
-    pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map(|(name, _)| name.as_str())
+    /// Names and values in the order in which they were found.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// `project/file` for messages, as far as known.
@@ -155,8 +157,7 @@ mod tests {
     #[test]
     fn known_columns_come_first_and_all_others_stay() {
         let found = record(r#"{"level":3,"file":"a.cc","z":[1,{"q":null}],"text":"é\n","a":"b"}"#);
-        let expected =
-            "{\"text\":\"é\\n\",\"file\":\"a.cc\",\"level\":3,\"z\":[1,{\"q\":null}],\"a\":\"b\"}\n";
+        let expected = "{\"text\":\"é\\n\",\"file\":\"a.cc\",\"level\":3,\"z\":[1,{\"q\":null}],\"a\":\"b\"}\n";
         assert_eq!(json(&found), expected);
         assert_eq!(found.origin().as_deref(), Some("a.cc"));
     }
@@ -171,7 +172,10 @@ mod tests {
     fn a_pair_has_content_too() {
         let pair = record(r#"{"docstring":"Adds.","signature":"int f()","body":" return 1; "}"#);
         assert_eq!(pair.content().unwrap(), "Adds.\nint f() { return 1; }");
-        assert_eq!(record(r#"{"signature":"int f()","body":""}"#).content().unwrap(), "\nint f() {}");
+        assert_eq!(
+            record(r#"{"signature":"int f()","body":""}"#).content().unwrap(),
+            "\nint f() {}"
+        );
         assert_eq!(record(r#"{"signature":"int f()"}"#).content(), None);
         assert_eq!(record(r#"{"text":5}"#).content(), None);
     }

@@ -126,7 +126,9 @@ fn list_folder(folder: &Path, inputs: &mut Vec<Input>) -> Result<(), CorpusError
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     };
     let mut paths = entries().map_err(failed)?;
-    paths.sort_unstable_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
+    paths.sort_unstable_by(|a, b| {
+        a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes())
+    });
     for path in paths {
         let hidden = path
             .file_name()

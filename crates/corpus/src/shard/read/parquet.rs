@@ -54,7 +54,9 @@ pub(super) fn check(path: &Path, bytes: u64) -> Result<(), String> {
 }
 
 fn record(found: ParquetRow) -> Record {
-    Record::new(found.into_columns().into_iter().map(|(name, field)| (name, value(field))).collect())
+    Record::new(
+        found.into_columns().into_iter().map(|(name, field)| (name, value(field))).collect(),
+    )
 }
 
 /// Strings stay strings, numbers numbers, and nested values what JSON has for them; anything else is shown as text.
