@@ -145,7 +145,7 @@ fn skipped_table(summary: &FilesSummary) -> Table {
 }
 
 /// `a`, `a, b`, or the first and last of many.
-fn list_names(names: &[&str]) -> String {
+pub(super) fn list_names(names: &[&str]) -> String {
     match names {
         [first, .., last] if names.len() > 4 => {
             format!("{} files ({first} to {last})", names.len())

@@ -1,6 +1,7 @@
 //! `kiln corpus`: source trees to documents. One file for each command.
 
 mod files;
+mod shard;
 
 use clap::Subcommand;
 
@@ -16,11 +17,13 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Files(files::FilesArgs),
+    Shard(Box<shard::ShardArgs>),
 }
 
 /// Runs one of the commands.
 pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
     match command {
         Command::Files(args) => files::run(args, console),
+        Command::Shard(args) => shard::run(*args, console),
     }
 }
