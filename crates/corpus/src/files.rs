@@ -50,11 +50,10 @@ pub fn collect_files(
     progress: OnProgress<'_>,
 ) -> Result<FilesSummary, CorpusError> {
     options.check()?;
-    let sources = projects::resolve(&options.sources)?;
+    let sources = projects::resolve(&options.sources, options.projects_dir)?;
     let mut listing = FilesSummary::default();
     let mut projects = Projects::default();
-    let files =
-        walk::list(&options.skip, options.projects_dir, &sources, &mut projects, &mut listing);
+    let files = walk::list(&options.skip, &sources, &mut projects, &mut listing);
     if files.is_empty() {
         return Err(nothing_found(options.sources.clone(), listing));
     }

@@ -175,9 +175,8 @@ impl<'a> Tarjan<'a> {
 }
 
 fn levels(graph: &Graph, component_of: &[u32], components: u32) -> Vec<u32> {
-    let between = graph.iter().map(|(from, to)| {
-        (component_of[from as usize], component_of[to as usize])
-    });
+    let between =
+        graph.iter().map(|(from, to)| (component_of[from as usize], component_of[to as usize]));
     let between = Graph::new(components as usize, between.filter(|(a, b)| a != b).collect());
     let mut levels: Vec<u32> = Vec::with_capacity(components as usize);
     for component in 0..components {

@@ -38,7 +38,7 @@ pub(crate) fn prepare(options: &OutputOptions) -> Result<(), CorpusError> {
         return Err(CorpusError::OutputFinished { path: out.clone() });
     }
     for name in file_names(out)? {
-        if name.starts_with(TEMPORARY_PREFIX) {
+        if is_temporary(&name) {
             // Left by a run that was killed.
             remove(&out.join(&name))?;
         } else if is_documents(&name) && !is_ours(&name) {
@@ -55,6 +55,11 @@ pub(crate) fn file_names(folder: &Path) -> Result<Vec<String>, CorpusError> {
     let mut names = list().map_err(CorpusError::io("list", folder))?;
     names.sort_unstable();
     Ok(names)
+}
+
+/// Whether a file was left by a run that was killed, or belongs to one that goes on.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY_PREFIX)
 }
 
 fn is_documents(name: &str) -> bool {
@@ -111,6 +116,10 @@ impl<'a> Sink<'a> {
     /// One whose files stand beside earlier ones.
     pub(crate) fn numbered_from(options: &'a OutputOptions, split: Split, first: usize) -> Self {
         Self { first_number: first, ..Self::new(options, split) }
+    }
+
+    pub(crate) fn options(&self) -> &'a OutputOptions {
+        self.options
     }
 
     /// What has been written, under temporary names.

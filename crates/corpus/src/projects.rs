@@ -12,6 +12,8 @@ pub(crate) struct Source {
     pub root: PathBuf,
     /// Last part of the resolved path.
     pub name: String,
+    /// Whether its first-level folders are projects.
+    pub projects_dir: bool,
 }
 
 /// One project: a whole source, or a first-level folder of one.
@@ -23,7 +25,7 @@ pub(crate) struct Project {
 }
 
 /// Resolves the sources and refuses those that are missing or would give files twice.
-pub(crate) fn resolve(sources: &[PathBuf]) -> Result<Vec<Source>, CorpusError> {
+pub(crate) fn resolve(sources: &[PathBuf], projects_dir: bool) -> Result<Vec<Source>, CorpusError> {
     let mut resolved: Vec<Source> = Vec::with_capacity(sources.len());
     for path in sources {
         let root = resolve_one(path)?;
@@ -40,7 +42,7 @@ pub(crate) fn resolve(sources: &[PathBuf]) -> Result<Vec<Source>, CorpusError> {
         }
         // Only `/` has no last part.
         let name = root.file_name().map_or("root".into(), |n| n.to_string_lossy()).into_owned();
-        resolved.push(Source { root, name });
+        resolved.push(Source { root, name, projects_dir });
     }
     Ok(resolved)
 }
@@ -65,6 +67,11 @@ pub(crate) struct Projects {
 }
 
 impl Projects {
+    /// Whether a source has given a project.
+    pub(crate) fn has(&self, at: usize) -> bool {
+        self.numbers.keys().any(|(source, _)| *source == at)
+    }
+
     /// The number of the project in this first-level folder of a source, or of the source itself.
     pub(crate) fn number(&mut self, at: usize, source: &Source, folder: Option<&str>) -> usize {
         let key = (at, folder.map(str::to_owned));

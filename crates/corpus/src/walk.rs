@@ -34,7 +34,6 @@ struct Found {
 /// goes to `summary`.
 pub(crate) fn list(
     skip: &[String],
-    projects_dir: bool,
     sources: &[Source],
     projects: &mut Projects,
     summary: &mut FilesSummary,
@@ -45,12 +44,12 @@ pub(crate) fn list(
         summary.other_files += found.other_files;
         summary.skipped_folders += found.skipped_folders;
         for (path, cause, detail) in found.skipped {
-            let path = if projects_dir { path } else { format!("{}/{path}", source.name) };
+            let path = if source.projects_dir { path } else { format!("{}/{path}", source.name) };
             summary.skip(cause, path, detail);
         }
         for (path, bytes) in found.files {
             let (folder, file) = match path.split_once('/') {
-                Some((folder, file)) if projects_dir => (Some(folder), file),
+                Some((folder, file)) if source.projects_dir => (Some(folder), file),
                 _ => (None, path.as_str()),
             };
             let project = projects.number(at, source, folder);

@@ -39,11 +39,13 @@ impl Composer<'_> {
             if unit.before.is_empty() && unit.after.is_empty() {
                 return 0;
             }
-            let around = [&unit.before[..], &unit.after[..]].map(|part| self.tokens(unit.file, &[part]));
+            let around =
+                [&unit.before[..], &unit.after[..]].map(|part| self.tokens(unit.file, &[part]));
             around.iter().sum::<usize>() + 2
         });
         let heads = self.units.heads.par_iter().enumerate();
-        let preamble = heads.clone().map(|(file, head)| self.tokens(file as FileId, &[&head.preamble]));
+        let preamble =
+            heads.clone().map(|(file, head)| self.tokens(file as FileId, &[&head.preamble]));
         let intro = heads.map(|(file, head)| self.tokens(file as FileId, &[&head.intro]));
         Costs {
             unit: unit.collect(),

@@ -83,9 +83,10 @@ mod tests {
         fn pieces_fit_and_make_the_whole(text in "[a-z \n]{0,300}", max in 12usize..60) {
             let count = |text: &str| text.split_inclusive(' ').map(|w| w.len().div_ceil(3)).sum();
             let found = pieces("// head\n", &text, max, &count);
-            prop_assert_eq!(found.concat(), text);
+            prop_assert_eq!(found.concat(), text.clone());
             for piece in found {
-                prop_assert!(count(&format!("// head\n{piece}")) <= max);
+                let document = format!("// head\n{piece}");
+                prop_assert!(count(&document) <= max);
             }
         }
     }

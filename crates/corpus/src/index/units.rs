@@ -72,8 +72,11 @@ impl Units {
         let parts: Vec<FileUnits> = (project.files.par_iter().enumerate())
             .map(|(file, _)| FileCutter { project, file, longest, count }.cut(&by_file[file]))
             .collect();
-        let mut units =
-            Self { list: Vec::new(), heads: Vec::new(), unit_of: vec![0; project.definitions.len()] };
+        let mut units = Self {
+            list: Vec::new(),
+            heads: Vec::new(),
+            unit_of: vec![0; project.definitions.len()],
+        };
         for part in parts {
             let base = units.list.len() as UnitId;
             for (definition, unit) in part.unit_of {
@@ -93,7 +96,11 @@ impl Units {
     /// Which unit uses which: calls, and the class of every out-of-line member. Calls of a class to its own
     /// members are left out, for a class comes before them. `linked` says of two files whether the one may use
     /// the other.
-    pub(crate) fn graph(&self, project: &Project, linked: impl Fn(FileId, FileId) -> bool) -> Graph {
+    pub(crate) fn graph(
+        &self,
+        project: &Project,
+        linked: impl Fn(FileId, FileId) -> bool,
+    ) -> Graph {
         let class_unit = |definition: &Definition| {
             let class = definition.class?;
             ((class as usize) < self.unit_of.len()).then(|| self.of_definition(class))
