@@ -47,7 +47,7 @@ impl<'a> Symbols<'a> {
 
     fn collect(&self, scope: ScopeId, wanted: Name, file: u32, depth: usize, found: &mut Vec<Entry>) {
         let entries = self.entries(scope, wanted);
-        found.extend(entries.iter().filter(|entry| entry.local_to == EVERYWHERE || entry.local_to == file));
+        found.extend(entries.iter().filter(|entry| self.can_see(file, entry)));
         let data = self.scope(scope);
         if depth >= 6 {
             return;
@@ -71,6 +71,17 @@ impl<'a> Symbols<'a> {
                 }
             }
         }
+    }
+
+    /// What stands in a source is seen by those files only that include it; functions may be declared anywhere.
+    fn can_see(&self, file: u32, entry: &Entry) -> bool {
+        if entry.local_to != EVERYWHERE {
+            return entry.local_to == file;
+        }
+        entry.file == file
+            || self.headers[entry.file as usize]
+            || matches!(entry.entity, Entity::Function(_) | Entity::Namespace(_))
+            || self.sees(file, entry.file)
     }
 
     /// What an unqualified name means, innermost scope first.
@@ -356,7 +367,12 @@ impl<'a> Symbols<'a> {
             return;
         };
         let data = self.scope(*scope);
-        for (place, &parameter) in data.template.iter().enumerate() {
+        let template = if data.template.is_empty() && data.kind == ScopeKind::Class && arguments.is_some() {
+            &self.scope(data.parent).template
+        } else {
+            &data.template
+        };
+        for (place, &parameter) in template.iter().enumerate() {
             let bound = arguments.as_deref().and_then(|list| list.get(place)).cloned();
             bindings.push((parameter, bound.unwrap_or(Type::UNKNOWN)));
         }

@@ -197,7 +197,8 @@ impl<'a> Merger<'a> {
             if !path.qualifiers.is_empty() {
                 continue;
             }
-            self.symbols.variables.push(Variable { scope, file, raw: number as u32, ty: Type::UNKNOWN });
+            let mutable = (raw.result.saturating_sub(2)..raw.name.0).any(|i| source.text(i as usize) == "mutable");
+            self.symbols.variables.push(Variable { scope, file, raw: number as u32, ty: Type::UNKNOWN, mutable });
             let id = self.symbols.variables.len() as u32 - 1;
             self.enter(scope, name(&path.text), Entity::Variable(id), file, local_to);
         }
