@@ -283,13 +283,18 @@ impl<'a> Symbols<'a> {
 
     /// Inside a class template its own name stands for it with its own parameters.
     fn own_arguments(&self, class: ScopeId, place: Place) -> Option<Vec<Type>> {
-        let template = &self.scope(class).template;
+        // A class within a class template depends on the same parameters.
+        let mut owner = class;
+        if self.scope(class).template.is_empty() {
+            owner = self.scope(class).parent;
+        }
+        let template = &self.scope(owner).template;
         if template.is_empty() {
             return None;
         }
         let mut scope = place.scope;
         while scope != GLOBAL {
-            if scope == class {
+            if scope == owner {
                 return Some(template.iter().map(|&parameter| Type::of(Base::Parameter(parameter))).collect());
             }
             scope = self.scope(scope).parent;
