@@ -271,7 +271,7 @@ fn the_tail_of_the_preamble_goes_when_the_root_needs_its_room() {
     let mut project = Builder::new();
     let file = project.file("a.cc", "#include <a>\n#include <b>\n");
     project.function(file, "f", &format!("void f() {{ {} }}\n", "x".repeat(180)));
-    let documents = texts(&project.finish(), limits(115));
+    let documents = texts(&project.finish(), limits(108));
     assert_eq!(documents[0], "#include <a>\n#include <b>\n");
     assert!(documents[1].starts_with("#include <a>\n\nvoid f()"), "{documents:?}");
     assert_eq!(documents.len(), 2);
