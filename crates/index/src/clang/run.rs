@@ -30,9 +30,9 @@ pub(crate) fn parse(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Project, IndexError> {
     let root = input.root.canonicalize().unwrap_or_else(|_| input.root.clone());
-    let plan = build::plan(&input, &root, library, compile_commands)?;
-    let table = FileTable::new(&root, &input.files);
     let folder = tempfile::tempdir().map_err(|source| IndexError::Temporary { source })?;
+    let plan = build::plan(&input, &root, folder.path(), library, compile_commands)?;
+    let table = FileTable::new(&root, &input.files);
     let groups = prefix::groups(&plan, &input.files);
     let prefixes = build_prefixes(library, &groups, folder.path(), threads);
 
@@ -127,7 +127,7 @@ impl Run<'_> {
     ) -> Result<ParsedUnit, ParseError> {
         let path = self.root.join(&unit.name);
         let parsed =
-            index.parse(&path, arguments, ParseFlags { prefix: false, keep_going: true })?;
+            index.parse(&path, arguments, ParseFlags { incomplete: true, keep_going: true })?;
         let (errors, first_error, missing_header) = self.errors(&parsed);
         let symbols = symbols(&parsed, self.table, &self.input.files);
         Ok(ParsedUnit { symbols, errors, first_error, missing_header })
