@@ -4,6 +4,7 @@ mod files;
 mod graph;
 mod index;
 mod parser;
+mod shard;
 
 use clap::Subcommand;
 
@@ -23,6 +24,7 @@ pub enum Command {
     Files(files::FilesArgs),
     Index(Box<index::IndexArgs>),
     Graph(Box<graph::GraphArgs>),
+    Shard(Box<shard::ShardArgs>),
 }
 
 /// Runs one of the commands.
@@ -31,5 +33,6 @@ pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Files(args) => files::run(args, console),
         Command::Index(args) => index::run(*args, console),
         Command::Graph(args) => graph::run(*args, console),
+        Command::Shard(args) => shard::run(*args, console),
     }
 }
