@@ -33,6 +33,8 @@ pub(super) fn symbols(
         }
         walk.node(cursor, None)
     });
+    walk.symbols.files =
+        unit.inclusions().into_iter().filter_map(|(file, _)| table.get(file.id()?)).collect();
     walk.symbols
 }
 
