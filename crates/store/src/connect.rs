@@ -16,7 +16,7 @@ use crate::environment::Environment;
 use crate::error::{Cause, Operation, StoreError};
 use crate::failure;
 use crate::location::{Remote, Scheme};
-use crate::runtime::wait_for;
+use crate::runtime::{choose_cryptography, wait_for};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -49,6 +49,7 @@ impl Connection {
             cause,
             reason,
         };
+        choose_cryptography();
         let store = match remote.scheme {
             Scheme::S3 => s3(&remote.authority, environment),
             Scheme::Gs => gs(&remote.authority, environment),

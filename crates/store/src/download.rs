@@ -11,7 +11,7 @@ use object_store::{Error, GetOptions, GetRange, ObjectMeta};
 
 use crate::connect::Connection;
 use crate::error::{Operation, StoreError};
-use crate::failure::is_transient;
+use crate::failure::{self, is_transient};
 use crate::local::{persist, temporary_beside};
 use crate::location::Remote;
 use crate::retry::{Attempts, Patience};
@@ -52,13 +52,7 @@ pub(crate) async fn file(
                 return Err(StoreError::Io { path: to.to_owned(), source });
             }
             Err(Stopped::Changed) => changed(),
-            // The object has changed meanwhile, or the server cannot send parts.
-            Err(Stopped::Store(error))
-                if before > 0
-                    && matches!(error, Error::Precondition { .. } | Error::NotSupported { .. }) =>
-            {
-                changed()
-            }
+            Err(Stopped::Store(error)) if progress.bytes > 0 && cannot_go_on(&error) => changed(),
             Err(Stopped::Store(error)) if is_transient(&error) => error,
             Err(Stopped::Store(error)) => return Err(failed(Operation::Read, from)(error)),
         };
@@ -73,6 +67,16 @@ pub(crate) async fn file(
     }
     persist(temporary, to)?;
     Ok(progress.bytes)
+}
+
+/// The object has changed meanwhile, or the server cannot send parts: only from the beginning it may work.
+fn cannot_go_on(error: &Error) -> bool {
+    failure::chain(error).any(|cause| {
+        matches!(
+            cause.downcast_ref(),
+            Some(Error::Precondition { .. } | Error::NotSupported { .. })
+        )
+    })
 }
 
 /// Receives what is not there yet.
@@ -122,7 +126,7 @@ fn changed() -> Error {
 }
 
 fn is_changed(error: &Error) -> bool {
-    crate::failure::reason(error) == CHANGED
+    failure::reason(error) == CHANGED
 }
 
 fn interrupted(what: &'static str) -> Error {

@@ -32,9 +32,8 @@ pub(crate) fn cause(error: &Error) -> Cause {
     let text = error.to_string();
     let no_bucket = ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
     match error {
-        Error::NotFound { .. } if no_bucket.iter().any(|part| text.contains(part)) => {
-            Cause::NoBucket
-        }
+        _ if asked_the_machine(&text) => Cause::NoCredentials,
+        _ if no_bucket.iter().any(|part| text.contains(part)) => Cause::NoBucket,
         Error::NotFound { .. } => Cause::NotFound,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Cause::Denied,
         Error::UnknownConfigurationKey { .. } => Cause::Settings,
@@ -55,6 +54,9 @@ pub(crate) fn cause(error: &Error) -> Cause {
 /// What the server or the network said, in few words.
 pub(crate) fn reason(error: &Error) -> String {
     let text = error.to_string();
+    if asked_the_machine(&text) {
+        return "no credentials found, and this machine's cloud gives none".to_owned();
+    }
     if let Some(said) = said_by_server(&text) {
         return said;
     }
@@ -68,6 +70,11 @@ pub(crate) fn reason(error: &Error) -> String {
         (_, Some(status)) => format!("the server answered with status {status}"),
         _ => innermost(error).to_string(),
     }
+}
+
+/// Whether what failed was asking the cloud machine that this may be for its own credentials.
+fn asked_the_machine(text: &str) -> bool {
+    text.contains("http://169.254.") || text.contains("metadata.google.internal")
 }
 
 /// Code and message of the XML that all three clouds answer errors with.
@@ -97,7 +104,7 @@ fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'st
     chain(error).last().unwrap_or(error)
 }
 
-fn chain<'a>(
+pub(crate) fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
@@ -145,6 +152,10 @@ mod tests {
             (cause(&error), reason(&error).as_str()),
             (Cause::NotFound, "there is no such object")
         );
+        let error =
+            generic("Error performing PUT http://169.254.169.254/latest: status code: 403 x");
+        assert_eq!(cause(&error), Cause::NoCredentials);
+        assert!(reason(&error).starts_with("no credentials found"));
         let error = network(HttpErrorKind::Connect, "Connection refused");
         assert_eq!(
             (cause(&error), reason(&error).as_str()),

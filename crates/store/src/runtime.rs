@@ -16,10 +16,14 @@ pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> T {
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
-        // One of the two libraries that TLS can be done with; an error says that somebody has chosen already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(THREADS).thread_name("kiln-store").enable_all();
         builder.build().expect("a process that can start threads has a runtime")
     })
+}
+
+/// Chooses one of the two libraries that TLS can be done with: clients cannot be made before.
+pub(crate) fn choose_cryptography() {
+    // An error says that somebody has chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
