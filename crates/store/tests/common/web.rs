@@ -108,7 +108,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
 /// Answers; false when the connection is to be closed.
 fn answer(stream: &mut TcpStream, request: &Request, state: &State) -> std::io::Result<bool> {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-    let path = &path.replace("%2F", "/");
+    let path = &path.replace("%2F", "/").replace("%2E", ".");
     if state.busy.fetch_sub(1, Ordering::SeqCst) > 0 {
         return plain(stream, "503 Service Unavailable", "", b"busy");
     }
