@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use kiln_index::IndexError;
+
 use crate::summary::FilesSummary;
 
 /// Why no documents were written. A bad source file is not among the reasons: it is reported and skipped.
@@ -70,6 +72,22 @@ pub enum CorpusError {
         path: PathBuf,
         /// The file that is in the way.
         name: String,
+    },
+    /// A project could not be parsed at all.
+    #[error("cannot parse {project}")]
+    Parse {
+        /// Its name.
+        project: String,
+        /// Why.
+        source: IndexError,
+    },
+    /// The output folder holds a finished run of another kind or with other settings, so nothing can be added.
+    #[error("cannot append to {path}: {why}")]
+    CannotAppend {
+        /// The output folder.
+        path: PathBuf,
+        /// What does not match.
+        why: String,
     },
     /// Writing failed (a full disk, missing rights). Nothing that was there before has been touched.
     #[error("cannot {action} {path}: {source}")]

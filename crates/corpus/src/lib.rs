@@ -24,20 +24,30 @@
 //! assert_eq!(summary.documents, 1);
 //! ```
 
+mod call_graph;
 mod document;
 mod error;
 mod files;
+mod graph;
 mod hold_out;
+mod index;
 mod licence;
 mod options;
 mod output;
 mod pattern;
 mod projects;
 mod summary;
+#[cfg(test)]
+mod test_project;
 mod walk;
 
+pub use call_graph::{CallGraph, GraphFunction, GraphOptions, call_graph};
 pub use error::CorpusError;
 pub use files::{FilesProgress, collect_files};
+pub use index::{
+    DEFAULT_MAX_DEP_DEPTH, DEFAULT_MAX_REPEAT, DEFAULT_MAX_TOKENS, FailedProject, IndexOptions,
+    IndexProgress, IndexSummary, IndexTotals, IndexedProject, index_projects,
+};
 pub use options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, EXTENSIONS, FilesOptions};
 pub use output::COMPLETE_MARKER;
 pub use summary::{
