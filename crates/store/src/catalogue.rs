@@ -57,7 +57,7 @@ pub(crate) fn list(
 }
 
 fn entry(name: String) -> Entry {
-    Entry { name, size: None, version: None }
+    Entry { name, size: None, version: None, modified: None }
 }
 
 fn text(store: &Store, folder: &Location, name: &str) -> Result<Option<String>, StoreError> {

@@ -48,8 +48,9 @@ fn list_below(folder: &Path, prefix: &str, entries: &mut Vec<Entry>) -> Result<(
                 list_below(&path, &format!("{relative}/"), entries)?;
             }
         } else if !name.starts_with(TEMPORARY_PREFIX) {
-            let version = about.modified().ok().map(|time| format!("{}-{time:?}", about.len()));
-            entries.push(Entry { name: relative, size: Some(about.len()), version });
+            let modified = about.modified().ok();
+            let version = modified.map(|time| format!("{}-{time:?}", about.len()));
+            entries.push(Entry { name: relative, size: Some(about.len()), version, modified });
         }
     }
     Ok(())

@@ -52,6 +52,19 @@ impl Output {
     /// # Errors
     /// When the location is none, or cannot be read.
     pub fn folder(store: Arc<Store>, path: &Path, earlier: Earlier) -> Result<Self, StoreError> {
+        Self::folder_part(store, path, earlier, &|_| true)
+    }
+
+    /// The same, where of the earlier files only those are seen of which `wanted` says so; the others are left alone.
+    ///
+    /// # Errors
+    /// As [`folder`](Self::folder).
+    pub fn folder_part(
+        store: Arc<Store>,
+        path: &Path,
+        earlier: Earlier,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Self, StoreError> {
         let location = Location::parse(path)?;
         if let Location::Local(path) = &location {
             let path = path.clone();
@@ -60,7 +73,7 @@ impl Output {
         let staging = Staging::new()?;
         let path = staging.path().join("out").join(location.name().unwrap_or("out"));
         stands_for(&path, &location.to_string());
-        let earlier = mirror(&store, &location, &path, earlier)?;
+        let earlier = mirror(&store, &location, &path, earlier, wanted)?;
         if earlier.is_empty() {
             // Commands make it, and some look whether it is there.
             let _ = fs::remove_dir_all(&path);
@@ -103,23 +116,26 @@ impl Output {
     }
 
     /// Brings what was written to its place: what completes a folder last, after what was removed here is removed there. A
-    /// local output is in its place already.
+    /// local output is in its place already. It may be called again after more was written.
     ///
     /// # Errors
     /// [`StoreError::Kept`], naming the local folder in which everything is kept.
-    pub fn publish(self, on_progress: OnProgress<'_>) -> Result<(), StoreError> {
-        let Some(staged) = self.staged else { return Ok(()) };
+    pub fn publish(&mut self, on_progress: OnProgress<'_>) -> Result<(), StoreError> {
+        let Some(staged) = &mut self.staged else { return Ok(()) };
         let published = if staged.is_folder {
             publish_folder(&self.store, &self.path, &self.location, &staged.earlier, on_progress)
+                .map(|stands| staged.earlier = stands)
         } else if self.path.exists() {
             self.store.put_file(&self.path, &self.location).map(drop)
         } else {
             Ok(())
         };
         published.map_err(|source| {
-            staged.staging.keep();
+            if let Some(staged) = self.staged.take() {
+                staged.staging.keep();
+            }
             forget(&self.path);
-            StoreError::Kept { path: self.path, source: Box::new(source) }
+            StoreError::Kept { path: self.path.clone(), source: Box::new(source) }
         })
     }
 }
@@ -130,10 +146,11 @@ fn mirror(
     from: &Location,
     to: &Path,
     earlier: Earlier,
+    wanted: &dyn Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Stand>, StoreError> {
     fs::create_dir_all(to).map_err(StoreError::io(to))?;
     let mut stands = BTreeMap::new();
-    for entry in store.list(from)? {
+    for entry in store.list(from)?.into_iter().filter(|entry| wanted(&entry.name)) {
         let path = to.join(&entry.name);
         if earlier == Earlier::Content || rank(&entry.name) > 0 {
             store.fetch(&from.join(&entry.name), &path)?;
@@ -159,17 +176,16 @@ fn publish_folder(
     to: &Location,
     earlier: &BTreeMap<String, Stand>,
     on_progress: OnProgress<'_>,
-) -> Result<(), StoreError> {
+) -> Result<BTreeMap<String, Stand>, StoreError> {
     let entries = local::list(from)?;
+    let mut stands = BTreeMap::new();
     let mut written = Vec::new();
     for entry in &entries {
-        let untouched = match earlier.get(&entry.name) {
-            Some(before) => *before == stand(&from.join(&entry.name))?,
-            None => false,
-        };
-        if !untouched {
+        let now = stand(&from.join(&entry.name))?;
+        if earlier.get(&entry.name) != Some(&now) {
             written.push(entry.name.clone());
         }
+        stands.insert(entry.name.clone(), now);
     }
     let is_here = |name: &&String| entries.iter().any(|entry| entry.name == **name);
     let removed: Vec<&String> = earlier.keys().filter(|name| !is_here(name)).collect();
@@ -186,5 +202,6 @@ fn publish_folder(
         written.into_iter().partition(|name| rank(name) > 0);
     store.put_tree(from, &first, to, on_progress)?;
     store.delete(&rest.into_iter().map(at).collect::<Vec<_>>())?;
-    store.put_tree(from, &last, to, &mut |_| {})
+    store.put_tree(from, &last, to, &mut |_| {})?;
+    Ok(stands)
 }

@@ -3,6 +3,7 @@
 //! A folder goes when its owner does. One whose process was killed is found by its lock, which nobody holds any more, and
 //! removed by the next process that needs a folder.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -114,11 +115,15 @@ pub fn forget(local: &Path) {
 }
 
 /// A text in which paths of temporary folders are replaced by the locations that the user knows them as.
-pub fn with_urls(text: &str) -> String {
+pub fn with_urls(text: &str) -> Cow<'_, str> {
     let urls = URLS.lock().unwrap_or_else(PoisonError::into_inner);
-    urls.iter().fold(text.to_owned(), |text, (local, url)| {
-        if text.contains(local.as_str()) { text.replace(local.as_str(), url) } else { text }
-    })
+    let mut text = Cow::Borrowed(text);
+    for (local, url) in urls.iter() {
+        if text.contains(local.as_str()) {
+            text = Cow::Owned(text.replace(local.as_str(), url));
+        }
+    }
+    text
 }
 
 /// Removes the folders of processes that were killed.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
@@ -27,6 +28,8 @@ pub struct Entry {
     pub size: Option<u64>,
     /// What changes when its content does (ETag, or size and time), as far as known.
     pub version: Option<String>,
+    /// When it was written, as far as known.
+    pub modified: Option<SystemTime>,
 }
 
 /// What lies at a location.
@@ -122,7 +125,9 @@ impl Store {
             }
             let changed = || format!("{}-{}", object.size, object.last_modified);
             let version = Some(object.e_tag.clone().unwrap_or_else(changed));
-            entries.push(Entry { name: relative.to_owned(), size: Some(object.size), version });
+            let modified = Some(SystemTime::from(object.last_modified));
+            let name = relative.to_owned();
+            entries.push(Entry { name, size: Some(object.size), version, modified });
         }
         entries.sort();
         remove_folder_marks(&mut entries);

@@ -24,7 +24,7 @@ fn local_paths_are_handed_on_as_they_are() {
         |path: &str| inputs.local(path.as_ref(), &mut |_, _| panic!("nothing is fetched"));
     assert_eq!(local("no/such/file").unwrap(), Path::new("no/such/file"));
     assert_eq!(local("file:///a%20b").unwrap(), Path::new("/a b"));
-    let out = Output::folder(memory(), "some/folder".as_ref(), Earlier::Names).unwrap();
+    let mut out = Output::folder(memory(), "some/folder".as_ref(), Earlier::Names).unwrap();
     assert_eq!(out.path(), Path::new("some/folder"));
     out.publish(&mut |_| panic!("nothing is published")).unwrap();
 }
@@ -77,7 +77,7 @@ fn write(folder: &Path, files: &[(&str, &str)]) {
 fn a_folder_appears_when_it_is_published() {
     let store = memory();
     let open = || Output::folder(store.clone(), "s3://b/docs/".as_ref(), Earlier::Names).unwrap();
-    let out = open();
+    let mut out = open();
     assert!(!out.path().exists() && out.path().ends_with("docs"));
     write(out.path(), &[("train-0.jsonl", "0"), ("train-1.jsonl", "1"), ("_COMPLETE", "{}")]);
     assert!(names(&store, "s3://b/docs").is_empty());
@@ -91,7 +91,7 @@ fn a_folder_appears_when_it_is_published() {
     assert_eq!(store.read(&at("s3://b/docs/train-0.jsonl")).unwrap().unwrap(), b"0");
 
     // What completes the earlier one can be read, of the rest the names are seen; what goes here goes there.
-    let out = open();
+    let mut out = open();
     assert_eq!(fs::read(out.path().join("_COMPLETE")).unwrap(), b"{}");
     assert_eq!(fs::metadata(out.path().join("train-1.jsonl")).unwrap().len(), 0);
     fs::remove_file(out.path().join("train-1.jsonl")).unwrap();
@@ -102,7 +102,7 @@ fn a_folder_appears_when_it_is_published() {
     assert_eq!(store.read(&at("s3://b/docs/_COMPLETE")).unwrap().unwrap(), b"{2}");
 
     // What is not touched stays.
-    let out = open();
+    let mut out = open();
     write(out.path(), &[("train-1.jsonl", "1")]);
     out.publish(&mut |_| {}).unwrap();
     assert_eq!(store.read(&at("s3://b/docs/train-0.jsonl")).unwrap().unwrap(), b"new");
@@ -113,7 +113,7 @@ fn a_folder_appears_when_it_is_published() {
 fn a_folder_can_be_added_to() {
     let store = memory();
     store.put(b"old\n", &at("s3://b/docs/a.jsonl")).unwrap();
-    let out = Output::folder(store.clone(), "s3://b/docs".as_ref(), Earlier::Content).unwrap();
+    let mut out = Output::folder(store.clone(), "s3://b/docs".as_ref(), Earlier::Content).unwrap();
     let path = out.path().join("a.jsonl");
     let old = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("{old}new\n")).unwrap();
@@ -124,7 +124,7 @@ fn a_folder_can_be_added_to() {
 #[test]
 fn files_are_published_too() {
     let store = memory();
-    let out = Output::file(store.clone(), "s3://b/graph.dot".as_ref()).unwrap();
+    let mut out = Output::file(store.clone(), "s3://b/graph.dot".as_ref()).unwrap();
     fs::write(out.path(), "digraph {}").unwrap();
     out.publish(&mut |_| {}).unwrap();
     assert_eq!(store.read(&at("s3://b/graph.dot")).unwrap().unwrap(), b"digraph {}");
@@ -133,7 +133,7 @@ fn files_are_published_too() {
 #[test]
 fn what_cannot_be_published_is_kept() {
     let store = memory();
-    let out = Output::folder(store, "s3://b/docs".as_ref(), Earlier::Names).unwrap();
+    let mut out = Output::folder(store, "s3://b/docs".as_ref(), Earlier::Names).unwrap();
     write(out.path(), &[("a.jsonl", "precious"), ("bad\nname", "x"), ("_COMPLETE", "{}")]);
     let error = out.publish(&mut |_| {}).unwrap_err();
     let StoreError::Kept { path, source } = &error else { panic!("{error}") };
