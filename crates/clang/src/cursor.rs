@@ -184,10 +184,22 @@ impl<'t> Cursor<'t> {
         )
     }
 
+    /// The definition, in this unit, of what it declares or refers to.
+    pub fn definition(self) -> Option<Self> {
+        // SAFETY: the unit lives, as `'t` says.
+        Self::new(unsafe { (self.functions.clang_getCursorDefinition)(self.raw) }, self.functions)
+    }
+
     /// Whether it is a definition and not merely a declaration.
     pub fn is_definition(self) -> bool {
         // SAFETY: the unit lives, as `'t` says.
         unsafe { (self.functions.clang_isCursorDefinition)(self.raw) != 0 }
+    }
+
+    /// Whether it is a member written `= default`, whose body the compiler makes up where it is needed.
+    pub fn is_defaulted(self) -> bool {
+        // SAFETY: the unit lives, as `'t` says; cursors of other kinds give 0.
+        unsafe { (self.functions.clang_CXXMethod_isDefaulted)(self.raw) != 0 }
     }
 
     /// Calls `visitor` on each child in order, and on their children where it answers [`Visit::Recurse`].

@@ -74,6 +74,8 @@ functions! {
     fn clang_getSpecializedCursorTemplate(CXCursor) -> CXCursor;
     fn clang_getTemplateCursorKind(CXCursor) -> CXCursorKind;
     fn clang_isCursorDefinition(CXCursor) -> c_uint;
+    fn clang_CXXMethod_isDefaulted(CXCursor) -> c_uint;
+    fn clang_getCursorDefinition(CXCursor) -> CXCursor;
     fn clang_isInvalid(CXCursorKind) -> c_uint;
     fn clang_hashCursor(CXCursor) -> c_uint;
     fn clang_equalCursors(CXCursor, CXCursor) -> c_uint;

@@ -90,7 +90,7 @@ impl<'t> Walk<'_, 't> {
 
     /// A function counts when it has a body: not a declaration, nor defaulted, nor deleted, nor an instantiation.
     fn function(&mut self, cursor: Cursor<'t>) {
-        if !cursor.is_definition() || is_instantiation(cursor) {
+        if !cursor.is_definition() || cursor.is_defaulted() || is_instantiation(cursor) {
             return;
         }
         let Some(found) = self.definition(cursor, function_kind(cursor)) else {
@@ -168,7 +168,8 @@ impl<'t> Walk<'_, 't> {
         text.get(at as usize..).is_some_and(|rest| rest.starts_with(word.as_bytes()))
     }
 
-    /// The USR. Where it tells files apart by their last name alone (internal linkage), the whole name is added.
+    /// The USR. For internal linkage it names the file without its folders, and of nested namespaces perhaps the
+    /// innermost alone: there the file's whole name and the qualified name are added.
     fn key(&mut self, cursor: Cursor<'t>) -> Option<String> {
         let mut usr = cursor.usr();
         if usr.is_empty() {
@@ -178,6 +179,8 @@ impl<'t> Walk<'_, 't> {
             let (file, _) = self.place(cursor.position())?;
             usr.push('|');
             usr.push_str(&self.files[file as usize].name);
+            usr.push('|');
+            usr.push_str(&qualified(cursor.semantic_parent(), name_of(cursor)));
         }
         Some(usr)
     }
@@ -220,9 +223,14 @@ impl<'t> Walk<'_, 't> {
     }
 }
 
-/// An instantiation stands where its template stands; a specialisation of its own stands elsewhere.
+/// An instantiation stands where its template, or the definition of its template, stands; a specialisation of its own
+/// stands elsewhere.
 fn is_instantiation(cursor: Cursor<'_>) -> bool {
-    cursor.specialized_template().is_some_and(|template| template.position() == cursor.position())
+    let Some(template) = cursor.specialized_template() else {
+        return false;
+    };
+    let here = cursor.position();
+    template.position() == here || template.definition().is_some_and(|definition| definition.position() == here)
 }
 
 fn function_kind(cursor: Cursor<'_>) -> DefinitionKind {
