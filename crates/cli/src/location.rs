@@ -156,6 +156,11 @@ impl<'a> Paths<'a> {
         self.outputs.into_iter().try_for_each(|mut output| publish(&mut output, self.console))
     }
 
+    /// What the user is told things on.
+    pub fn console(&self) -> &'a Console {
+        self.console
+    }
+
     /// The place for fetched files and the connections, for what is fetched in its own way.
     pub fn inputs_mut(&mut self) -> &mut Inputs {
         &mut self.inputs

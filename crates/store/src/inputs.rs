@@ -51,7 +51,6 @@ impl Inputs {
         };
         let url = remote.to_string();
         let to = self.place(&location)?;
-        stands_for(&to, &url);
         match self.kind(&location, remote)? {
             Kind::File => {
                 let bytes = self.store.fetch(&location, &to)?;
@@ -66,8 +65,11 @@ impl Inputs {
         Ok(to)
     }
 
-    /// A new place whose last part is the location's name.
-    fn place(&mut self, location: &Location) -> Result<PathBuf, StoreError> {
+    /// A new place whose last part is the location's name, for what is fetched in another way.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn place(&mut self, location: &Location) -> Result<PathBuf, StoreError> {
         let staging = match self.staging.take() {
             Some(staging) => staging,
             None => Staging::new()?,
@@ -75,7 +77,9 @@ impl Inputs {
         let folder = self.staging.insert(staging).path().join(self.count.to_string());
         self.count += 1;
         std::fs::create_dir(&folder).map_err(StoreError::io(&folder))?;
-        Ok(folder.join(location.name().unwrap_or("data")))
+        let place = folder.join(location.name().unwrap_or("data"));
+        stands_for(&place, &location.to_string());
+        Ok(place)
     }
 
     fn kind(&self, location: &Location, remote: &Remote) -> Result<Kind, StoreError> {

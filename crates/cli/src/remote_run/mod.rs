@@ -6,7 +6,7 @@ mod remote;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_store::{Location, Remote, Staging, StoreError, stands_for};
+use kiln_store::{Location, Remote, Staging, StoreError, forget, stands_for};
 use kiln_train::checkpoint::{self, CheckpointError, LATEST_FILE, parse_step_name, step_name};
 use kiln_train::run_folder::Resume;
 use kiln_train::{TrainError, metrics::METRICS_FILE, run_folder::STEPS_FILE};
@@ -25,7 +25,8 @@ pub struct RunFolder {
 
 struct Opened {
     staging: Staging,
-    folder: RemoteFolder,
+    /// Until the publisher has it.
+    folder: Option<RemoteFolder>,
 }
 
 impl RunFolder {
@@ -51,7 +52,7 @@ impl RunFolder {
         } else {
             fetch_for(&folder, &remote, resume, &image, console)?;
         }
-        Ok(Self { path: image, remote: Some(Opened { staging, folder }) })
+        Ok(Self { path: image, remote: Some(Opened { staging, folder: Some(folder) }) })
     }
 
     /// Where training reads and writes.
@@ -64,13 +65,40 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the remote folder cannot be told from which checkpoint training goes on.
-    pub fn publisher(self, from: Option<u64>, keep: usize) -> anyhow::Result<Option<Publisher>> {
-        let Some(Opened { staging, folder }) = self.remote else { return Ok(None) };
+    pub fn publisher(
+        &mut self,
+        from: Option<u64>,
+        keep: usize,
+    ) -> anyhow::Result<Option<Publisher>> {
+        let Some(Opened { staging, folder }) = &mut self.remote else { return Ok(None) };
+        let Some(folder) = folder.take() else { return Ok(None) };
         if let Some(step) = from {
             folder.set_latest(step)?;
         }
         staging.hold_results();
-        Ok(Some(Publisher::start(staging, self.path, folder, keep)?))
+        let outbox = staging.path().join("outbox");
+        Ok(Some(Publisher::start(self.path.clone(), outbox, folder, keep)?))
+    }
+
+    /// Publishes the rest and waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError::Kept`], naming the local folder in which everything is kept.
+    pub fn finish(
+        &mut self,
+        publisher: Option<Publisher>,
+        console: &Console,
+    ) -> anyhow::Result<()> {
+        let Some(publisher) = publisher else { return Ok(()) };
+        if publisher.is_behind() {
+            console.note("publishing the last checkpoint");
+        }
+        let Err(source) = publisher.finish() else { return Ok(()) };
+        if let Some(opened) = self.remote.take() {
+            opened.staging.keep();
+        }
+        forget(&self.path);
+        Err(StoreError::Kept { path: self.path.clone(), source: Box::new(source) }.into())
     }
 }
 

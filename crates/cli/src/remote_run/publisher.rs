@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use kiln_store::{Staging, StoreError, forget};
+use kiln_store::StoreError;
 use kiln_train::checkpoint::step_name;
 use kiln_train::metrics::METRICS_FILE;
 use kiln_train::observe::{Event, Observer};
@@ -25,9 +25,8 @@ const MOST_WAITING: usize = 4;
 /// After a failure, though the store has been patient itself.
 const PAUSE: Duration = Duration::from_secs(20);
 
-/// Publishes a run. Drop it without [`finish`](Self::finish), and what is not published yet is kept on this machine.
+/// Publishes a run.
 pub struct Publisher {
-    staging: Option<Staging>,
     image: PathBuf,
     outbox: PathBuf,
     url: String,
@@ -70,12 +69,11 @@ impl Shared {
 
 impl Publisher {
     pub(super) fn start(
-        staging: Staging,
         image: PathBuf,
+        outbox: PathBuf,
         folder: RemoteFolder,
         keep: usize,
     ) -> anyhow::Result<Self> {
-        let outbox = staging.path().join("outbox");
         fs::create_dir_all(&outbox)?;
         let shared = Arc::new(Shared::default());
         let url = folder.to_string();
@@ -86,9 +84,9 @@ impl Publisher {
             keep,
             shared: shared.clone(),
         };
-        let thread = thread::Builder::new().name("kiln-publish".into()).spawn(move || work.run())?;
-        let (staging, thread) = (Some(staging), Some(thread));
-        Ok(Self { staging, image, outbox, url, keep, shared, thread })
+        let thread =
+            thread::Builder::new().name("kiln-publish".into()).spawn(move || work.run())?;
+        Ok(Self { image, outbox, url, keep, shared, thread: Some(thread) })
     }
 
     /// Hands a saved checkpoint over. Waits only where too many are waiting already.
@@ -142,60 +140,46 @@ impl Publisher {
         Publishing { publisher: self, inner }
     }
 
-    /// Publishes the rest and waits for it.
+    /// Whether a checkpoint is still to be published.
+    pub fn is_behind(&self) -> bool {
+        !self.shared.lock().waiting.is_empty()
+    }
+
+    /// Publishes the rest and waits for it. What cannot be published is then in the run's local folder.
     ///
     /// # Errors
-    /// [`StoreError::Kept`], naming the folder in which everything is kept.
+    /// Why not everything is published.
     pub fn finish(mut self) -> Result<()> {
         self.end();
         let failed = self.shared.lock().failed.take();
-        match failed {
-            None => Ok(()),
-            Some(source) => {
-                self.keep();
-                Err(StoreError::Kept { path: self.image.clone(), source: Box::new(source) })
-            }
-        }
+        failed.map_or(Ok(()), Err)
     }
 
     fn end(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
         let mut state = self.shared.lock();
         state.ending = true;
         state.metrics = true;
         drop(state);
         self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been told; what it did not publish is kept below.
-            let failed = thread.join().is_err();
-            if failed && let Some(staging) = self.staging.take() {
-                staging.keep();
-            }
+        let ended = thread.join();
+        let mut state = self.shared.lock();
+        if ended.is_err() {
+            let source = std::io::Error::other("publishing ended early");
+            state.failed = Some(StoreError::Io { path: self.image.clone(), source });
         }
-    }
-
-    /// Lets the folder stay, with what waits in the outbox in its place.
-    fn keep(&mut self) {
-        for step in std::mem::take(&mut self.shared.lock().waiting) {
+        for step in std::mem::take(&mut state.waiting) {
             let to = self.image.join(step_name(step));
             if !to.exists() {
                 let _ = fs::rename(self.outbox.join(step_name(step)), to);
             }
         }
-        if let Some(staging) = self.staging.take() {
-            staging.keep();
-        }
-        forget(&self.image);
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        if self.thread.is_some() {
-            self.end();
-            if self.shared.lock().failed.is_some() {
-                self.keep();
-            }
-        }
+        self.end();
     }
 }
 
@@ -216,7 +200,8 @@ impl Observer for Publishing<'_> {
                     let what = format!("{} is not published: {error}", path.display());
                     self.inner.event(Event::Warning(what));
                 }
-                let url = format!("{}/{}", self.publisher.url.trim_end_matches('/'), step_name(step));
+                let url =
+                    format!("{}/{}", self.publisher.url.trim_end_matches('/'), step_name(step));
                 self.inner.event(Event::Saved { step, path: PathBuf::from(url) });
             }
             Event::Evaluated { .. } => {

@@ -26,13 +26,8 @@ pub struct RemoteFolder {
 
 impl RemoteFolder {
     pub fn open(store: SharedStore, location: Location) -> Result<Self> {
-        let mut folder = Self {
-            files: BTreeMap::new(),
-            steps: BTreeSet::new(),
-            latest: None,
-            store,
-            location,
-        };
+        let mut folder =
+            Self { files: BTreeMap::new(), steps: BTreeSet::new(), latest: None, store, location };
         for entry in folder.store.list(&folder.location)? {
             let Some((step, name)) = entry.name.split_once('/') else { continue };
             let Some(step) = parse_step_name(step) else { continue };

@@ -4,6 +4,7 @@ mod files;
 
 use clap::Subcommand;
 
+use crate::location;
 use crate::output::Console;
 
 /// Of the group's help.
@@ -21,6 +22,6 @@ pub enum Command {
 /// Runs one of the commands.
 pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
     match command {
-        Command::Files(args) => files::run(args, console),
+        Command::Files(args) => location::run(args, console, |args| files::run(args, console)),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::location::{Located, Paths};
 use crate::output::Console;
 
 /// Write a tokenizer in another program's format
@@ -31,6 +32,13 @@ enum ExportFormat {
     Hf,
     /// A vocabulary file of tiktoken: base64 of each token and its rank, without the special tokens
     Tiktoken,
+}
+
+impl Located for ExportArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.input(&mut self.tokenizer)?;
+        paths.file_out(&mut self.out)
+    }
 }
 
 /// Writes the file.
