@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use anyhow::Context;
 use kiln_store::{Earlier, Inputs, Location, Output, Store};
 
 use crate::output::{Console, Progress};
@@ -102,6 +103,38 @@ impl<'a> Paths<'a> {
         for path in paths {
             *path = self.local_part(path, &wanted)?;
         }
+        Ok(())
+    }
+
+    /// A file that names source trees, one a line, as `corpus index --projects-list` takes it. Those that lie elsewhere are
+    /// fetched, and a list with their local paths takes the file's place.
+    ///
+    /// # Errors
+    /// As [`input`](Self::input).
+    pub fn source_list(&mut self, list: &mut Option<PathBuf>) -> anyhow::Result<()> {
+        let Some(path) = list else { return Ok(()) };
+        self.input(path)?;
+        // What is wrong with the file is the command's to say.
+        let Ok(text) = std::fs::read_to_string(&*path) else { return Ok(()) };
+        if !text.contains("://") {
+            return Ok(());
+        }
+        let mut local = String::new();
+        for line in text.lines() {
+            let name = line.trim();
+            if name.is_empty() || name.starts_with('#') {
+                local.push_str(line);
+            } else {
+                let mut source = PathBuf::from(name);
+                self.sources([&mut source])?;
+                local.push_str(&source.to_string_lossy());
+            }
+            local.push('\n');
+        }
+        let place = self.inputs.place(&Location::Local(path.clone()))?;
+        std::fs::write(&place, local)
+            .with_context(|| format!("cannot write {}", place.display()))?;
+        *path = place;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
@@ -53,8 +53,15 @@ pub struct Store {
 impl Store {
     /// A store with the default patience. Credentials, endpoints and regions come from the environment, when they are
     /// first needed.
+    /// `KILN_STORE_PATIENCE` is the time in seconds for which failing requests are repeated.
     pub fn new() -> Self {
-        Self::default()
+        let environment = Environment::default();
+        let asked = environment.get("KILN_STORE_PATIENCE").and_then(|text| text.parse().ok());
+        let patience = asked.map_or_else(Patience::default, |seconds: u32| {
+            let later = Duration::from_secs(u64::from(seconds));
+            Patience { first: later.min(Patience::default().first), later }
+        });
+        Self { environment, patience, ..Self::default() }
     }
 
     /// A store that takes these variables for the whole environment.

@@ -71,7 +71,8 @@ impl RunFolder {
         keep: usize,
     ) -> anyhow::Result<Option<Publisher>> {
         let Some(Opened { staging, folder }) = &mut self.remote else { return Ok(None) };
-        let Some(folder) = folder.take() else { return Ok(None) };
+        let Some(mut folder) = folder.take() else { return Ok(None) };
+        folder.remove_leftovers()?;
         if let Some(step) = from {
             folder.set_latest(step)?;
         }
@@ -170,12 +171,6 @@ pub fn fetch_checkpoint(path: &Path, paths: &mut Paths<'_>) -> anyhow::Result<Pa
     folder.fetch_file(LATEST_FILE, &image)?;
     fetch_first_good(&folder, &steps, &image, console)?;
     Ok(image)
-}
-
-/// Removes a run's checkpoint of which the files that make it one go first.
-fn names_in_order_of_removal(mut names: Vec<String>) -> Vec<String> {
-    names.sort_by_key(|name| !kiln_store::LAST_NAMES.contains(&name.as_str()));
-    names
 }
 
 /// An error that a run's folder had in its store.

@@ -9,7 +9,7 @@ use kiln_train::checkpoint::{
     CheckpointError, LATEST_FILE, MANIFEST_FILE, parse_step_name, step_name,
 };
 
-use super::{Result, SharedStore, names_in_order_of_removal};
+use super::{Result, SharedStore};
 
 /// Written and removed again before training, so that a run that could not be saved is refused at once.
 const WRITE_TEST: &str = ".kiln-write-test";
@@ -128,15 +128,25 @@ impl RemoteFolder {
     /// Removes the checkpoints before `newest` but for so many, it included.
     pub fn keep_last(&mut self, newest: u64, keep: usize) -> Result<()> {
         let old: Vec<u64> = self.steps.range(..=newest).rev().skip(keep.max(1)).copied().collect();
-        for step in old {
-            let folder = self.location.join(&step_name(step));
-            let names = self.files.get(&step).cloned().unwrap_or_default();
-            let names = names_in_order_of_removal(names);
-            let files: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
-            self.steps.remove(&step);
-            self.store.delete(&files)?;
-            self.files.remove(&step);
-        }
+        old.into_iter().try_for_each(|step| self.remove_step(step))
+    }
+
+    /// Removes what a killed process left of checkpoints that it was writing or removing.
+    pub fn remove_leftovers(&mut self) -> Result<()> {
+        let partial = |step: &u64| !self.steps.contains(step);
+        let partial: Vec<u64> = self.files.keys().copied().filter(partial).collect();
+        partial.into_iter().try_for_each(|step| self.remove_step(step))
+    }
+
+    fn remove_step(&mut self, step: u64) -> Result<()> {
+        let folder = self.location.join(&step_name(step));
+        let mut names = self.files.get(&step).cloned().unwrap_or_default();
+        // What makes it a checkpoint goes first.
+        names.sort_by_key(|name| name != MANIFEST_FILE);
+        let files: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
+        self.steps.remove(&step);
+        self.store.delete(&files)?;
+        self.files.remove(&step);
         Ok(())
     }
 }

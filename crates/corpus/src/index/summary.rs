@@ -124,7 +124,7 @@ impl IndexSummary {
 
     pub(crate) fn fail(&mut self, project: &str, failure: &Failure) {
         let path = format!("{project}/{}", failure.file);
-        let failures = self.failures.entry(describe(failure.cause).to_owned()).or_default();
+        let failures = self.failures.entry(describe(failure.cause)).or_default();
         add_example(failures, path, failure.detail.clone());
     }
 
@@ -142,11 +142,8 @@ fn add_example(skipped: &mut SkippedFiles, path: String, detail: String) {
     }
 }
 
-fn describe(cause: FailureCause) -> &'static str {
-    match cause {
-        FailureCause::Syntax => "syntax",
-        FailureCause::TooDeep => "nested too deep",
-        FailureCause::ParserFailed => "parser failed",
-        FailureCause::TimedOut => "timed out",
-    }
+/// The cause in words: its name in JSON.
+fn describe(cause: FailureCause) -> String {
+    let name = serde_json::to_value(cause).expect("a plain name always serialises");
+    name.as_str().unwrap_or_default().replace('_', " ")
 }

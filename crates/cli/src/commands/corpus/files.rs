@@ -15,7 +15,7 @@ use crate::location::{Located, Paths};
 use crate::output::{Align, Console, Table, bytes, count};
 
 /// So many skipped files are shown for each cause; `--json` has more.
-const SHOWN_EXAMPLES: usize = 3;
+pub const SHOWN_EXAMPLES: usize = 3;
 
 /// Write one JSONL document for each C and C++ file
 ///
@@ -153,7 +153,7 @@ fn skipped_table(summary: &FilesSummary) -> Table {
 }
 
 /// `a`, `a, b`, or the first and last of many.
-fn list_names(names: &[&str]) -> String {
+pub fn list_names(names: &[&str]) -> String {
     match names {
         [first, .., last] if names.len() > 4 => {
             format!("{} files ({first} to {last})", names.len())

@@ -1,6 +1,9 @@
 //! `kiln corpus`: source trees to documents. One file for each command.
 
 mod files;
+mod graph;
+mod index;
+mod parser;
 
 use clap::Subcommand;
 
@@ -11,17 +14,23 @@ use crate::output::Console;
 pub const EXAMPLES: &str = "\
 Examples:
   kiln corpus files ~/src/leveldb --out documents
-  kiln corpus files ~/src --projects-dir --out documents --validation-share 0.05";
+  kiln corpus files ~/src --projects-dir --out documents --validation-share 0.05
+  kiln corpus index ~/src/leveldb --out documents --tokenizer tokenizer
+  kiln corpus graph ~/src/leveldb --function DBImpl::Get";
 
 /// What to make of source trees.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Files(files::FilesArgs),
+    Index(Box<index::IndexArgs>),
+    Graph(Box<graph::GraphArgs>),
 }
 
 /// Runs one of the commands.
 pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
     match command {
         Command::Files(args) => location::run(args, console, |args| files::run(args, console)),
+        Command::Index(args) => location::run(*args, console, |args| index::run(args, console)),
+        Command::Graph(args) => location::run(*args, console, |args| graph::run(args, console)),
     }
 }
