@@ -33,8 +33,9 @@ pub struct Index {
 /// How a unit is parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ParseFlags {
-    /// A prefix to be saved as a precompiled header, whose end is not the end of a unit.
-    pub prefix: bool,
+    /// Something may follow, so that what belongs to the end of a unit is left out: above all the bodies of templates
+    /// that it instantiates, which nobody sees. For precompiled headers, and wherever only what is written counts.
+    pub incomplete: bool,
     /// Go on after a header that is missing, to find what can be found.
     pub keep_going: bool,
 }
@@ -130,8 +131,8 @@ impl Drop for Index {
 impl ParseFlags {
     fn raw(self) -> CXTranslationUnit_Flags {
         let mut flags = CXTranslationUnit_None;
-        if self.prefix {
-            flags |= CXTranslationUnit_Incomplete | CXTranslationUnit_ForSerialization;
+        if self.incomplete {
+            flags |= CXTranslationUnit_Incomplete;
         }
         if self.keep_going {
             flags |= CXTranslationUnit_KeepGoing;

@@ -75,7 +75,8 @@ pub(crate) fn read_text(path: &Path, max_bytes: u64) -> Result<String, Skip> {
 
 /// Renders a document. A licence that the text itself names comes before the project's.
 pub(crate) fn line(text: &str, project: &str, file: &str, project_licence: Option<&str>) -> Line {
-    let licence = licence::spdx_identifier(text).or(project_licence);
+    let own = licence::of_text(text);
+    let licence = own.as_deref().or(project_licence);
     render(&Document { text, project, file, name: None, licence, level: None })
 }
 

@@ -25,6 +25,7 @@
 //! ```
 
 mod call_graph;
+mod clean;
 mod document;
 mod error;
 mod files;
@@ -36,12 +37,17 @@ mod options;
 mod output;
 mod pattern;
 mod projects;
+mod shard;
 mod summary;
 #[cfg(test)]
 mod test_project;
 mod walk;
 
 pub use call_graph::{CallGraph, GraphFunction, GraphOptions, call_graph};
+pub use clean::{
+    Banding, PERMUTATIONS, SHINGLE_WORDS, SecretKind, Shingles, Signature, exact_jaccard,
+    find_secret, generated_marker,
+};
 pub use error::CorpusError;
 pub use files::{FilesProgress, collect_files};
 pub use index::{
@@ -50,6 +56,10 @@ pub use index::{
 };
 pub use options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, EXTENSIONS, FilesOptions};
 pub use output::COMPLETE_MARKER;
+pub use shard::{
+    DropCause, Dropped, ShardFormat, ShardOptions, ShardProgress, ShardSize, ShardStage,
+    ShardSummary, write_shards,
+};
 pub use summary::{
     FilesSummary, MAX_EXAMPLES, OutputFile, ProjectSummary, SkipCause, SkippedFile, SkippedFiles,
     Split,

@@ -63,13 +63,13 @@ pub(crate) fn is_temporary(name: &str) -> bool {
 }
 
 fn is_documents(name: &str) -> bool {
-    name.ends_with(".jsonl") || name.ends_with(".jsonl.zst")
+    [".jsonl", ".jsonl.zst", ".parquet"].iter().any(|end| name.ends_with(end))
 }
 
 /// Whether the name is one that [`Sink`] gives: `train.jsonl`, `documents-00012.jsonl.zst`, ...
 pub(crate) fn is_ours(name: &str) -> bool {
-    let stem = name.strip_suffix(".zst").unwrap_or(name);
-    let Some(stem) = stem.strip_suffix(".jsonl") else { return false };
+    let ends = [".jsonl", ".jsonl.zst", ".parquet"];
+    let Some(stem) = ends.iter().find_map(|end| name.strip_suffix(end)) else { return false };
     let (kind, number) = stem.split_once('-').unwrap_or((stem, "0"));
     matches!(kind, "documents" | "train" | "validation")
         && !number.is_empty()
@@ -216,8 +216,16 @@ pub(crate) fn publish<S: Serialize>(
     sinks: Vec<Sink<'_>>,
     summary: impl FnOnce(Vec<OutputFile>) -> S,
 ) -> Result<S, CorpusError> {
-    let out = &options.out;
-    let files: Vec<_> = sinks.into_iter().flat_map(Sink::into_written).collect();
+    let files = sinks.into_iter().flat_map(Sink::into_written).collect();
+    publish_files(&options.out, files, summary)
+}
+
+/// The same for files that no [`Sink`] wrote, under the names that they are given.
+pub(crate) fn publish_files<S: Serialize>(
+    out: &Path,
+    files: Vec<(NamedTempFile, OutputFile)>,
+    summary: impl FnOnce(Vec<OutputFile>) -> S,
+) -> Result<S, CorpusError> {
     let summary = summary(files.iter().map(|(_, file)| file.clone()).collect());
     let marker = write_marker(out, &summary)?;
 
@@ -271,7 +279,7 @@ mod tests {
 
     #[test]
     fn only_names_that_this_crate_gives_are_ours() {
-        for name in ["train.jsonl", "documents-00012.jsonl.zst", "validation.jsonl"] {
+        for name in ["train.jsonl", "documents-00012.jsonl.zst", "validation.parquet"] {
             assert!(is_ours(name), "{name}");
         }
         for name in ["train.json", "training.jsonl", "train-.jsonl", "train-x.jsonl", "a.jsonl"] {

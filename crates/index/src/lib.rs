@@ -12,6 +12,8 @@ mod lexical;
 mod model;
 mod parse;
 mod preamble;
+/// The embedded parser.
+pub mod tree_sitter;
 
 pub use comments::comment_above;
 pub use error::IndexError;

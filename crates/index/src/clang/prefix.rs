@@ -165,8 +165,9 @@ pub(super) fn build(
         }
         fs::write(&source, text(&headers)).ok()?;
         let index = Index::new(library, false);
-        let unit =
-            index.parse(&source, &arguments, ParseFlags { prefix: true, keep_going: true }).ok()?;
+        let unit = index
+            .parse(&source, &arguments, ParseFlags { incomplete: true, keep_going: true })
+            .ok()?;
         let faulty = faulty_lines(&unit, &source);
         if faulty.is_empty() {
             return unit.save(&target).ok().map(|()| target);

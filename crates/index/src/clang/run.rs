@@ -127,7 +127,7 @@ impl Run<'_> {
     ) -> Result<ParsedUnit, ParseError> {
         let path = self.root.join(&unit.name);
         let parsed =
-            index.parse(&path, arguments, ParseFlags { prefix: false, keep_going: true })?;
+            index.parse(&path, arguments, ParseFlags { incomplete: true, keep_going: true })?;
         let (errors, first_error, missing_header) = self.errors(&parsed);
         let symbols = symbols(&parsed, self.table, &self.input.files);
         Ok(ParsedUnit { symbols, errors, first_error, missing_header })

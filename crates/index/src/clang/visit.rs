@@ -230,7 +230,8 @@ fn is_instantiation(cursor: Cursor<'_>) -> bool {
         return false;
     };
     let here = cursor.position();
-    template.position() == here || template.definition().is_some_and(|definition| definition.position() == here)
+    template.position() == here
+        || template.definition().is_some_and(|definition| definition.position() == here)
 }
 
 fn function_kind(cursor: Cursor<'_>) -> DefinitionKind {

@@ -4,6 +4,7 @@ mod files;
 mod graph;
 mod index;
 mod parser;
+mod shard;
 
 use clap::Subcommand;
 
@@ -24,6 +25,7 @@ pub enum Command {
     Files(files::FilesArgs),
     Index(Box<index::IndexArgs>),
     Graph(Box<graph::GraphArgs>),
+    Shard(Box<shard::ShardArgs>),
 }
 
 /// Runs one of the commands.
@@ -32,5 +34,6 @@ pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Files(args) => location::run(args, console, |args| files::run(args, console)),
         Command::Index(args) => location::run(*args, console, |args| index::run(args, console)),
         Command::Graph(args) => location::run(*args, console, |args| graph::run(args, console)),
+        Command::Shard(args) => location::run(*args, console, |args| shard::run(args, console)),
     }
 }
