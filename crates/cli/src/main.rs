@@ -9,9 +9,11 @@ mod documents;
 mod error;
 mod hint;
 mod interrupt;
+mod location;
 mod machine;
 mod output;
 mod progress;
+mod remote_run;
 mod run_options;
 
 use std::process::ExitCode;

@@ -29,6 +29,8 @@ pub struct Setup {
     pub source: Arc<Source>,
     /// Its tokenizer.
     pub tokenizer: Arc<Tokenizer>,
+    /// The folder that the tokenizer was read from. The configuration names where that came from, maybe on another machine.
+    pub tokenizer_folder: PathBuf,
     /// Folder of checkpoints and metrics.
     pub out: PathBuf,
     /// Floating-point operations per second that the machine can do, for MFU.

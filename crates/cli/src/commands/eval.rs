@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::args::{Globals, TableFormat, parse_share};
 use crate::checkpoint;
+use crate::location::{self, Located, Paths};
 use crate::machine;
 use crate::output::{Console, Table, count};
 use crate::run_options::Dtype;
@@ -70,7 +71,14 @@ struct Report {
 /// Runs one of the commands.
 pub fn run(command: Command, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     match command {
-        Command::Bpb(args) => bpb(&args, globals, console),
+        Command::Bpb(args) => location::run(args, console, |args| bpb(&args, globals, console)),
+    }
+}
+
+impl Located for BpbArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.checkpoint(&mut self.checkpoint)?;
+        paths.input(&mut self.data)
     }
 }
 
@@ -102,5 +110,5 @@ fn bpb(args: &BpbArgs, globals: &Globals, console: &Console) -> anyhow::Result<(
     table.row(["loss per token", &format!("{loss:.4}")]);
     table.row(["tokens", &count(tokens)]);
     table.row(["bytes", &count(bytes)]);
-    crate::output::print(|out| table.write(out))
+    crate::output::print_text(|out| table.write(out))
 }

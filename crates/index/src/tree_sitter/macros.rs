@@ -70,8 +70,11 @@ impl Macros {
     }
 
     fn classify(&mut self) {
-        let roles: Vec<(String, Role)> =
-            self.table.iter().map(|(name, definition)| (name.clone(), self.role(definition))).collect();
+        let roles: Vec<(String, Role)> = self
+            .table
+            .iter()
+            .map(|(name, definition)| (name.clone(), self.role(definition)))
+            .collect();
         for (name, role) in roles {
             if let Some(definition) = self.table.get_mut(&name) {
                 definition.role = role;
@@ -109,7 +112,12 @@ impl Macros {
                 continue;
             }
             match source.kind(i) {
-                Kind::Specifier | Kind::Static | Kind::Virtual | Kind::Volatile | Kind::Override | Kind::Final => i += 1,
+                Kind::Specifier
+                | Kind::Static
+                | Kind::Virtual
+                | Kind::Volatile
+                | Kind::Override
+                | Kind::Final => i += 1,
                 Kind::Extern => i += 1 + usize::from(source.kind(i + 1) == Kind::Str),
                 Kind::Noexcept if source.kind(i + 1) == Kind::LParen => i = source.past(i + 1),
                 Kind::Noexcept => i += 1,
@@ -121,7 +129,12 @@ impl Macros {
                             let tokens = lex(&definition.body);
                             self.is_decoration(&Source::new(&definition.body, &tokens), depth - 1)
                         });
-                    if !nested && !matches!(name, "_Pragma" | "__pragma" | "__forceinline" | "__cdecl" | "__stdcall") {
+                    if !nested
+                        && !matches!(
+                            name,
+                            "_Pragma" | "__pragma" | "__forceinline" | "__cdecl" | "__stdcall"
+                        )
+                    {
                         return false;
                     }
                     i += 1;
@@ -161,7 +174,11 @@ fn read(line: &str) -> Option<(String, Macro)> {
 }
 
 /// The text that a use of a function-like macro stands for; `None` if the arguments do not fit.
-pub(crate) fn expand(definition: &Macro, parameters: &[String], arguments: &[&str]) -> Option<String> {
+pub(crate) fn expand(
+    definition: &Macro,
+    parameters: &[String],
+    arguments: &[&str],
+) -> Option<String> {
     const LONGEST: usize = 64 * 1024;
     let variadic = parameters.last().is_some_and(|p| p.ends_with("..."));
     if definition.body.len() > LONGEST || (!variadic && arguments.len() > parameters.len()) {
@@ -174,7 +191,8 @@ pub(crate) fn expand(definition: &Macro, parameters: &[String], arguments: &[&st
     for i in 0..source.len() {
         let word = source.text(i);
         if word == "#" {
-            pasted = source.text(i + 1) == "#" && source.adjacent(i) || pasted && i > 0 && source.text(i - 1) == "#";
+            pasted = source.text(i + 1) == "#" && source.adjacent(i)
+                || pasted && i > 0 && source.text(i - 1) == "#";
             continue;
         }
         if !pasted {
@@ -185,7 +203,9 @@ pub(crate) fn expand(definition: &Macro, parameters: &[String], arguments: &[&st
             && source.text(i - 1) == "#"
             && !(i > 1 && source.text(i - 2) == "#")
             && source.text(i + 1) != "#";
-        let place = parameters.iter().position(|p| p == word || (word == "__VA_ARGS__" && p.ends_with("...")));
+        let place = parameters
+            .iter()
+            .position(|p| p == word || (word == "__VA_ARGS__" && p.ends_with("...")));
         match place {
             Some(_) if stringized => text.push_str("\"\""),
             Some(place) if parameters[place].ends_with("...") => {

@@ -183,7 +183,7 @@ fn loader(
     tokenizer: Arc<Tokenizer>,
     console: &Console,
 ) -> anyhow::Result<Loader> {
-    let source = open_source(config, console)?;
+    let source = open_source(config, &config.train.data, console)?;
     let options = LoaderOptions::new(config.train.device_batch_size, config.train.seq_len);
     let loader = Loader::new(source, tokenizer, options)?;
     loader.warnings().iter().for_each(|warning| console.warn(output::printable(warning)));
