@@ -181,14 +181,7 @@ impl Body<'_, '_> {
                 if let Base::Standard(..) = ty.base {
                     return Value::calling(Callee::Type(standard::member_type(&ty, text)));
                 }
-                if source.text(components[0].at) != "std" {
-                    return Value::unknown();
-                }
-                let named = self.symbols.components_type(source, components, rooted, self.place());
-                if !named.is_unknown() {
-                    return Value::calling(Callee::Type(named));
-                }
-                return Value::calling(Callee::Standard(text.to_owned(), self.template_arguments(source, *last)));
+                return self.standard_name(source, components, rooted);
             }
             Ok(_) => return Value::unknown(),
         };
@@ -197,8 +190,27 @@ impl Body<'_, '_> {
         }
         let found = self.symbols.in_scope(scope, name(text), self.file);
         let found = self.symbols.preferred(found, self.file);
+        if found.is_empty() {
+            return self.standard_name(source, components, rooted);
+        }
         let template = self.template_arguments(source, *last);
         self.entries_value(source, *last, scope, &found, template, false)
+    }
+
+    /// A type or function of `std`.
+    fn standard_name(&mut self, source: &Source, components: &[Component], rooted: bool) -> Value {
+        let [first, .., last] = components else {
+            return Value::unknown();
+        };
+        if source.text(first.at) != "std" {
+            return Value::unknown();
+        }
+        let named = self.symbols.components_type(source, components, rooted, self.place());
+        if !named.is_unknown() {
+            return Value::calling(Callee::Type(named));
+        }
+        let text = source.text(last.at).to_owned();
+        Value::calling(Callee::Standard(text, self.template_arguments(source, *last)))
     }
 
     /// `.name` or `->name`.
@@ -487,6 +499,7 @@ impl Body<'_, '_> {
         self.add_associated(wanted, operands, &mut candidates);
         candidates.retain(|&id| self.symbols.scope(self.symbols.function(id).scope).kind != ScopeKind::Class);
         self.retain_visible(&mut candidates);
+        candidates.retain(|&id| self.symbols.takes_one_directly(id, operands));
         let id = self.symbols.pick(&candidates, operands, None, true)?;
         let bindings = self.symbols.deduce(self.symbols.function(id), operands, &[]);
         Some(self.invoke(id, operands, &bindings))

@@ -121,6 +121,10 @@ impl<'a> Symbols<'a> {
                     }
                     Some(ty) => ty.substitute(&self.bindings(&qualifier)),
                     None if qualifier.is_dependent() => Type::of(Base::Dependent),
+                    // Projects specialise templates of `std`.
+                    None if source.text(components[0].at) == "std" => {
+                        self.standard_type(source, &components[1..], place)
+                    }
                     None => Type::UNKNOWN,
                 }
             }
