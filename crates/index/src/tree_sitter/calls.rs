@@ -174,6 +174,7 @@ impl Body<'_, '_> {
         };
         // `A::operator==` and `A::~A` go on after the path.
         let scope = match qualifier {
+            Ok(ty) if ty.is_dependent() && self.outside(&ty) => return Value::temporary(Type::of(Base::Dependent)),
             Ok(Type { base: Base::Class(scope, _), .. }) => scope,
             Ok(Type { base: Base::Enum(id), .. }) | Err(Type { base: Base::Enum(id), .. }) => return Value::of(Base::Enum(id)),
             Err(ty) if ty.is_dependent() => return Value::temporary(Type::of(Base::Dependent)),
@@ -195,6 +196,18 @@ impl Body<'_, '_> {
         }
         let template = self.template_arguments(source, *last);
         self.entries_value(source, *last, scope, &found, template, false)
+    }
+
+    /// Whether a class is none of those around the body.
+    fn outside(&self, ty: &Type) -> bool {
+        let mut scope = self.scope;
+        while scope != GLOBAL {
+            if ty.class() == Some(scope) {
+                return false;
+            }
+            scope = self.symbols.scope(scope).parent;
+        }
+        true
     }
 
     /// A type or function of `std`.
@@ -345,6 +358,9 @@ impl Body<'_, '_> {
             }
             Callee::Standard(text, template) => {
                 let types: Vec<Type> = arguments.iter().map(|argument| argument.ty.clone()).collect();
+                if types.iter().chain(&template).any(Type::is_dependent) {
+                    return Value::temporary(Type::of(Base::Dependent));
+                }
                 Value::returned(standard::function(&text, &template, &types))
             }
             Callee::StandardMember(class, text) => {
@@ -352,7 +368,9 @@ impl Body<'_, '_> {
                 if let Some(first) = arguments.first() {
                     self.copy(first, &to);
                 }
-                Value::returned(standard::member(&class, &text))
+                let result = standard::member(&class, &text);
+                let dependent = result.is_unknown() && class.is_dependent();
+                Value::returned(if dependent { Type::of(Base::Dependent) } else { result })
             }
             Callee::None => match &value.ty.base {
                 Base::Lambda(Some(result)) if value.ty.pointer == 0 => Value::returned((**result).clone()),
@@ -381,7 +399,11 @@ impl Body<'_, '_> {
         if object_dependent && !functions.implicit {
             return Value::temporary(Type::of(Base::Dependent));
         }
-        if (dependent || object_dependent) && functions.candidates.len() > 1 {
+        let template = functions.template.iter().any(Type::is_dependent)
+            || functions.candidates.iter().any(|&id| !self.symbols.function(id).template.is_empty());
+        if functions.template.iter().any(Type::is_dependent)
+            || ((dependent || object_dependent) && (functions.candidates.len() > 1 || template))
+        {
             return Value::temporary(Type::of(Base::Dependent));
         }
         let Some(id) = self.symbols.pick(&functions.candidates, arguments, functions.object.as_ref(), true) else {
@@ -598,7 +620,7 @@ impl Body<'_, '_> {
     fn macro_use(&mut self, source: &Source, i: &mut usize, _end: usize) -> Option<Value> {
         let at = *i;
         let text = source.text(at);
-        let definition = self.symbols.macros.get(text)?;
+        let definition = self.symbols.macros.seen(text, self.file, |other| self.symbols.sees(self.file, other))?;
         let group = source.kind(at + 1) == Kind::LParen;
         let wanted = name(text);
         if self.expanding.len() >= EXPANSIONS || self.expanding.contains(&wanted) || definition.role == Role::Name {

@@ -95,7 +95,12 @@ impl<'a> Symbols<'a> {
             return self.pointer_conversion(from, to, user_defined);
         }
         match (&from.base, &to.base) {
-            (Base::Class(derived, _), Base::Class(base, _)) if self.inherits(*derived, *base, 0) => Some(2),
+            (Base::Class(derived, _), Base::Class(base, _)) if self.inherits(*derived, *base, 0) => match to.reference {
+                Reference::Right if !temporary => None,
+                Reference::Left if temporary && !to.constant => None,
+                Reference::Left if temporary => Some(3),
+                _ => Some(2),
+            },
             (Base::Class(from, _), _) if user_defined && self.converts(*from, to) => Some(USER_DEFINED),
             (_, Base::Class(class, _)) if user_defined => self.constructible(*class, value).then_some(USER_DEFINED),
             (_, Base::Class(..)) | (Base::Class(..), _) => None,
