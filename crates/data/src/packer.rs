@@ -8,6 +8,10 @@
 //!    the youngest piece. Pieces longer than a row have to be cut anyway, so they are taken first, the oldest of
 //!    them; a document that some row could hold whole is cut only when there is no longer one.
 //!
+//! A rearranged document is whole: it goes in as it is or not at all. While there are such, the last piece that can be
+//! cut is kept for the tails. Where nothing can be cut, the longest whole one is used unrearranged and loses that
+//! protection ([`Packer::to_loosen`]).
+//!
 //! Pieces longer than a row therefore drain in turn, and rows that follow each other come from different
 //! documents. A row starts with the oldest piece, whatever its length, once that has waited for
 //! [`MAX_WAIT_ROWS`] rows, so that nothing waits for ever. Every choice costs O(log n).
@@ -30,6 +34,10 @@ struct Piece {
     /// So many of them are packed already; fewer than all.
     offset: usize,
     entered_row: u64,
+    /// It must not be cut.
+    whole: bool,
+    /// It was to be rearranged and is not.
+    loosened: bool,
 }
 
 impl Piece {
@@ -60,8 +68,18 @@ pub(crate) struct Packer {
     pieces: BTreeMap<u64, Piece>,
     /// Those that fit a row, by length and then age: the last one up to a length is the largest and oldest.
     fitting: BTreeSet<(usize, Reverse<u64>)>,
-    /// Those that do not.
+    /// Those of them that may be cut.
+    loose: BTreeSet<u64>,
+    /// Those that do not fit.
     longer: BTreeSet<u64>,
+}
+
+/// What goes into a row next.
+enum Choice {
+    /// This piece, or as much of it as there is room for.
+    Piece(u64),
+    /// Nothing as it is: this whole piece has to be loosened.
+    Loosen(u64),
 }
 
 impl Packer {
@@ -76,6 +94,7 @@ impl Packer {
             buffered_tokens: 0,
             pieces: BTreeMap::new(),
             fitting: BTreeSet::new(),
+            loose: BTreeSet::new(),
             longer: BTreeSet::new(),
         }
     }
@@ -104,17 +123,18 @@ impl Packer {
         self.buffered_tokens
     }
 
-    /// Adds a document with at least one token.
-    pub(crate) fn add(&mut self, drawn: Drawn, tokens: Vec<u32>) {
-        let piece = Piece { drawn, tokens, offset: 0, entered_row: self.rows };
-        self.enter(piece);
+    /// Adds a document with at least one token. One that is `whole` is no longer than a row and is never cut.
+    pub(crate) fn add(&mut self, drawn: Drawn, tokens: Vec<u32>, whole: bool) {
+        debug_assert!(!whole || tokens.len() < self.row_len);
+        let entered_row = self.rows;
+        self.enter(Piece { drawn, tokens, offset: 0, entered_row, whole, loosened: false });
     }
 
-    /// Puts a piece back where it was. Its offset is below the number of tokens.
-    pub(crate) fn restore(&mut self, piece: &BufferedPiece, tokens: Vec<u32>) {
-        let drawn = Drawn { epoch: piece.epoch, document: piece.document };
+    /// Puts a piece back where it was. Its offset is below the number of tokens, and 0 where it is `whole`.
+    pub(crate) fn restore(&mut self, piece: &BufferedPiece, tokens: Vec<u32>, whole: bool) {
         let (offset, entered_row) = (piece.offset as usize, piece.entered_row);
-        self.insert(piece.sequence, Piece { drawn, tokens, offset, entered_row });
+        let (drawn, loosened) = (Drawn::of(piece), piece.plain);
+        self.insert(piece.sequence, Piece { drawn, tokens, offset, entered_row, whole, loosened });
     }
 
     /// References to all pieces, by order of entry.
@@ -122,16 +142,35 @@ impl Packer {
         self.pieces.iter().map(|(sequence, piece)| BufferedPiece {
             sequence: *sequence,
             entered_row: piece.entered_row,
+            set: piece.drawn.set,
             epoch: piece.drawn.epoch,
             document: piece.drawn.document,
             offset: piece.offset as u32,
+            plain: piece.loosened,
         })
     }
 
-    /// Extends a row that is not full by BOS and (part of) one piece. `None` when the buffer is empty.
+    /// The whole document that has to be loosened before a row can be extended, with its number; mostly none.
+    pub(crate) fn to_loosen(&self, row: &[u32]) -> Option<(u64, Drawn)> {
+        let free = self.row_len - row.len();
+        match self.choose(row.is_empty(), free - 1)? {
+            Choice::Loosen(sequence) if free > 1 => Some((sequence, self.pieces[&sequence].drawn)),
+            _ => None,
+        }
+    }
+
+    /// Gives a whole document its plain tokens: from now on it may be cut.
+    pub(crate) fn loosen(&mut self, sequence: u64, tokens: Vec<u32>) {
+        let piece = self.remove(sequence);
+        self.insert(sequence, Piece { tokens, whole: false, loosened: true, ..piece });
+    }
+
+    /// Extends a row that is not full by BOS and (part of) one piece. `None` when the buffer is empty. Nothing has
+    /// [to be loosened](Self::to_loosen).
     pub(crate) fn place(&mut self, row: &mut Vec<u32>) -> Option<Placed> {
         let free = self.row_len - row.len();
-        let sequence = self.choose(row.is_empty(), free - 1)?;
+        let (Choice::Piece(sequence) | Choice::Loosen(sequence)) =
+            self.choose(row.is_empty(), free - 1)?;
         row.push(self.bos);
         if free == 1 {
             let piece = &self.pieces[&sequence];
@@ -157,14 +196,28 @@ impl Packer {
     }
 
     /// The piece to place in a row that has room for `room` tokens after BOS.
-    fn choose(&self, row_starts: bool, room: usize) -> Option<u64> {
+    fn choose(&self, row_starts: bool, room: usize) -> Option<Choice> {
         let (oldest, piece) = self.pieces.first_key_value()?;
         if row_starts && self.rows.saturating_sub(piece.entered_row) > MAX_WAIT_ROWS {
-            return Some(*oldest);
+            return Some(Choice::Piece(*oldest));
         }
-        let largest = self.fitting.range(..=(room, Reverse(0))).next_back();
-        let fits = largest.map(|(_, Reverse(sequence))| *sequence);
-        fits.or_else(|| self.longer.first().copied()).or(Some(*oldest))
+        if let Some(sequence) = self.largest(room) {
+            return Some(Choice::Piece(sequence));
+        }
+        match self.longer.first().or(self.loose.first()) {
+            Some(sequence) => Some(Choice::Piece(*sequence)),
+            None => self.fitting.last().map(|(_, Reverse(sequence))| Choice::Loosen(*sequence)),
+        }
+    }
+
+    /// The largest piece of at most `room` tokens, the oldest of several; not the last one that could be cut, if
+    /// there is another.
+    fn largest(&self, room: usize) -> Option<u64> {
+        let mut fits = self.fitting.range(..=(room, Reverse(0))).rev();
+        let (_, Reverse(largest)) = fits.next()?;
+        let spared = self.longer.is_empty() && self.loose.len() == 1 && self.loose.contains(largest);
+        let instead = if spared { fits.next() } else { None };
+        Some(instead.map_or(*largest, |(_, Reverse(sequence))| *sequence))
     }
 
     fn enter(&mut self, piece: Piece) {
@@ -178,6 +231,9 @@ impl Packer {
         self.buffered_tokens += len as u64;
         if len < self.row_len {
             self.fitting.insert((len, Reverse(sequence)));
+            if !piece.whole {
+                self.loose.insert(sequence);
+            }
         } else {
             self.longer.insert(sequence);
         }
@@ -190,6 +246,7 @@ impl Packer {
         self.buffered_tokens -= len as u64;
         if len < self.row_len {
             self.fitting.remove(&(len, Reverse(sequence)));
+            self.loose.remove(&sequence);
         } else {
             self.longer.remove(&sequence);
         }
@@ -207,14 +264,14 @@ mod tests {
 
     fn document(number: u32, len: usize) -> (Drawn, Vec<u32>) {
         let tokens = (0..len as u32).map(|n| 1 + number * 10_000 + n).collect();
-        (Drawn { epoch: 0, document: number }, tokens)
+        (Drawn { set: 0, epoch: 0, document: number }, tokens)
     }
 
     fn packer(row_len: usize, lengths: &[usize]) -> Packer {
         let mut packer = Packer::new(row_len, BOS);
         for (number, len) in lengths.iter().enumerate() {
             let (drawn, tokens) = document(number as u32, *len);
-            packer.add(drawn, tokens);
+            packer.add(drawn, tokens, false);
         }
         packer
     }
@@ -280,7 +337,7 @@ mod tests {
         let mut waited = None;
         for row_number in 0..2 * MAX_WAIT_ROWS {
             let (drawn, tokens) = document(1 + row_number as u32 % 2, 8);
-            packer.add(drawn, tokens);
+            packer.add(drawn, tokens, false);
             let mut row = Vec::new();
             while row.len() < 9 {
                 let step = packer.place(&mut row).unwrap();
@@ -317,7 +374,7 @@ mod tests {
                     while packer.len() < buffer {
                         let Some((number, len)) = waiting.next() else { break };
                         let (drawn, tokens) = document(number as u32, *len);
-                        packer.add(drawn, tokens);
+                        packer.add(drawn, tokens, false);
                     }
                     let before = row.len();
                     let Some(step) = packer.place(&mut row) else { break };
@@ -352,7 +409,7 @@ mod tests {
                 .with_counters(original.rows(), original.next_sequence());
             for piece in original.buffered() {
                 let tokens = document(piece.document, lengths[piece.document as usize]).1;
-                restored.restore(&piece, tokens);
+                restored.restore(&piece, tokens, false);
             }
             prop_assert_eq!(pack_all(&mut original), pack_all(&mut restored));
         }
