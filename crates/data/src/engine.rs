@@ -11,7 +11,7 @@ use crate::loader::LoaderOptions;
 use crate::mixture::{Mixture, set_seed};
 use crate::packer::Packer;
 use crate::source::Patience;
-use crate::state::{BufferedPiece, Progress, SetState};
+use crate::state::{BufferedPiece, Progress};
 
 /// The buffer holds documents for at least so many rows: with short documents, the more there are to choose from,
 /// the fewer are cut.
@@ -67,14 +67,13 @@ impl Engine {
         progress: &Progress,
         patience: Box<dyn Patience + Send>,
     ) -> Result<Self, DataError> {
-        let beginning = SetState::default();
         let mut feeds = Vec::with_capacity(data.parts().len());
         for (set, part) in data.parts().iter().enumerate() {
             let (rank, world) = (options.rank, options.world);
             let deal = Deal { set: set as u32, seed: set_seed(options.seed, set), rank, world };
             let infill = Infill::new(options.fim, encoder.fim_sentinels(), options.seq_len);
-            let state = progress.sets.get(set).unwrap_or(&beginning);
-            let feed = Feed::new(Arc::clone(&part.source), Arc::clone(encoder), infill, deal, state)?;
+            let state = progress.sets.get(set).cloned().unwrap_or_default();
+            let feed = Feed::new(Arc::clone(&part.source), Arc::clone(encoder), infill, deal, &state)?;
             feeds.push((feed, part.weight));
         }
         let row_len = options.seq_len + 1;

@@ -313,19 +313,24 @@ impl Feed {
     }
 }
 
+/// Where a loader stands in a data set before its first document.
+pub(crate) fn beginning(source: &Source) -> SetState {
+    let stream = source.stream().map(|stream| {
+        let shards = source.documents(Split::Train).shards().iter();
+        let taken = |shard: &Arc<Shard>| TakenShard { file: FileFingerprint::of(shard), entered: 0 };
+        let validation = stream.validation().to_vec();
+        Arc::new(StreamState { validation, shards: shards.map(taken).collect(), complete: false })
+    });
+    SetState { stream, ..SetState::default() }
+}
+
 /// Puts the files of a stream that have been taken up before behind the first, which is open already.
 fn follow(
     source: &Source,
     documents: &mut Documents,
     saved: Option<&StreamState>,
 ) -> Result<Follow, DataError> {
-    let first = documents.shards().iter();
-    let first = first.map(|shard| TakenShard { file: FileFingerprint::of(shard), entered: 0 });
-    let mut state = StreamState {
-        validation: source.stream().map(|s| s.validation().to_vec()).unwrap_or_default(),
-        shards: first.collect(),
-        complete: false,
-    };
+    let mut state = beginning(source).stream.as_deref().cloned().unwrap_or_default();
     if let (Some(saved), Some(stream)) = (saved, source.stream()) {
         for (at, taken) in saved.shards.iter().enumerate() {
             if at >= state.shards.len() {

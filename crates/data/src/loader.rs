@@ -152,7 +152,9 @@ impl Loader {
         let data = data.into();
         check_data(&data, encoder.as_ref(), &options)?;
         let fingerprint = LoaderFingerprint::new(&data, encoder.as_ref(), &options);
-        Self::start(data, encoder, options, fingerprint, Progress::default())
+        let sets = data.parts().iter().map(|part| feed::beginning(&part.source)).collect();
+        let progress = Progress { sets, ..Progress::default() };
+        Self::start(data, encoder, options, fingerprint, progress)
     }
 
     /// Goes on after the batch that `state` belongs to: the next batches are those that the loader which gave the

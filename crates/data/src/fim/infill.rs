@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn rates_are_those_asked_for() {
-        let source = Record::Text("int a; int f() { return a; } int g() { return 2; }".to_owned());
+        let source = Record::Text("int a; int f() { return a; } int g() {return 2; }".to_owned());
         let infill = infill(0.5, 0.3, 0.4);
         let mut counts = FimCounts::default();
         let mut cuts = [0_u32; 5];
@@ -305,7 +305,7 @@ mod tests {
             let made = infill.prepare(&Bytes, &source, || Dice::new(7, 0, document));
             counts.add(made.done);
             if made.done == Done::Random(FimMode::Psm) {
-                cuts[part(&made.tokens, 4, 6).len() / 11] += 1;
+                cuts[part(&made.tokens, 4, 6).len() / 10] += 1;
             }
         }
         let share = |part: u64, of: u64| part as f64 / of as f64;
