@@ -78,7 +78,7 @@ impl Engine {
         }
         let row_len = options.seq_len + 1;
         let mut packer = Packer::new(row_len, encoder.bos_id())
-            .with_counters(progress.rows, progress.next_sequence);
+            .with_counters(progress.rows, progress.next_sequence, &progress.drawn);
         restore(&mut packer, &feeds, options.seq_len, progress)?;
         Ok(Self {
             packer,
@@ -107,6 +107,8 @@ impl Engine {
         to.sets.clear();
         to.sets.extend(self.feeds.iter().map(|(feed, _)| feed.state()));
         (to.rows, to.next_sequence) = (self.packer.rows(), self.packer.next_sequence());
+        to.drawn.clear();
+        to.drawn.extend(self.packer.drawn());
         (to.content_tokens, to.fim) = (self.content_tokens, self.fim);
         to.buffer.clear();
         to.buffer.extend(self.packer.buffered());

@@ -264,7 +264,7 @@ impl Feed {
         } else {
             let mut all: Vec<_> = shards.map(numbered).collect();
             all.sort_by(|a, b| a.1.name.as_bytes().cmp(b.1.name.as_bytes()));
-            Layout::blocks(&all).order(seed, place.epoch, (rank, world))
+            Layout::new(&all).order(seed, place.epoch, (rank, world))
         };
     }
 

@@ -394,6 +394,8 @@ fn check_state(data: &Mixture, state: &LoaderState) -> Result<(), DataError> {
         return bad(format!("{} data sets of {}", state.sets.len(), data.parts().len()));
     }
     let mut counters = vec![state.rows, state.content_tokens, state.next_sequence];
+    counters.extend(&state.drawn);
+    counters.extend(state.buffer.iter().map(|piece| piece.due));
     for (part, set) in data.parts().iter().zip(&state.sets) {
         let documents = part.source.len(Split::Train) as u64;
         if set.position > documents && !part.source.is_stream() {

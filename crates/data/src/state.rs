@@ -14,6 +14,9 @@ pub struct BufferedPiece {
     pub sequence: u64,
     /// Rows that had been packed when it did.
     pub entered_row: u64,
+    /// When it is its turn, on the clock that documents longer than a row have in common.
+    #[serde(default)]
+    pub due: u64,
     /// Number of its data set.
     #[serde(default)]
     pub set: u32,
@@ -81,6 +84,8 @@ pub struct LoaderState {
     /// What was rearranged so far.
     #[serde(default)]
     pub fim: FimCounts,
+    /// Tokens drawn of the documents of each class of lengths.
+    pub drawn: Vec<u64>,
     /// The number that the next piece gets.
     pub next_sequence: u64,
     /// What waits to be packed, by `sequence`.
@@ -94,6 +99,7 @@ pub(crate) struct Progress {
     pub rows: u64,
     pub content_tokens: u64,
     pub fim: FimCounts,
+    pub drawn: Vec<u64>,
     pub next_sequence: u64,
     pub buffer: Vec<BufferedPiece>,
 }
@@ -105,6 +111,7 @@ impl Progress {
             rows: state.rows,
             content_tokens: state.content_tokens,
             fim: state.fim,
+            drawn: state.drawn.clone(),
             next_sequence: state.next_sequence,
             buffer: state.buffer.clone(),
         }
@@ -117,6 +124,7 @@ impl Progress {
             rows: self.rows,
             content_tokens: self.content_tokens,
             fim: self.fim,
+            drawn: self.drawn.clone(),
             next_sequence: self.next_sequence,
             buffer: self.buffer.clone(),
         }
