@@ -16,13 +16,6 @@ use crate::state::{BufferedPiece, Progress};
 /// The buffer holds documents for at least so many rows: with short documents, the more there are to choose from,
 /// the fewer are cut.
 const BUFFER_ROWS: u64 = 64;
-/// It takes more documents than that only up to this part of an epoch's tokens: long documents pass through it more
-/// slowly than short ones, and what has been packed should be like the data at any time.
-const EPOCH_PART: u64 = 50;
-/// Of a stream, whose epoch has no known size, up to so many rows.
-const STREAM_BUFFER_ROWS: u64 = 256;
-/// No tokenizer of code makes fewer tokens of a text than one of so many bytes, by and large.
-const BYTES_PER_TOKEN: u64 = 4;
 /// The buffer starts with so many documents and gets room for one more every few rows. Were it full at once, the
 /// first batches would hold little but the beginnings of documents: licence texts and includes.
 const FIRST_DOCUMENTS: u64 = 16;
@@ -41,16 +34,9 @@ pub(crate) struct Engine {
     has_eos: bool,
     content_tokens: u64,
     fim: FimCounts,
-    limits: Limits,
-}
-
-/// How much the buffer holds.
-struct Limits {
-    /// Once it has grown, it is filled up to so many documents ...
+    /// The buffer, once it has grown, is filled up to so many documents whatever their length ...
     min_documents: usize,
-    /// ... while it holds fewer than so many tokens.
-    spread_tokens: u64,
-    /// It never holds more documents than this.
+    /// ... and never beyond so many.
     max_documents: usize,
 }
 
@@ -80,6 +66,7 @@ impl Engine {
         let mut packer = Packer::new(row_len, encoder.bos_id())
             .with_counters(progress.rows, progress.next_sequence, &progress.drawn);
         restore(&mut packer, &feeds, options.seq_len, progress)?;
+        let epoch_len: Option<usize> = feeds.iter().map(|(feed, _)| feed.epoch_len()).sum();
         Ok(Self {
             packer,
             patience,
@@ -88,7 +75,9 @@ impl Engine {
             has_eos: encoder.eos_id().is_some(),
             content_tokens: progress.content_tokens,
             fim: progress.fim,
-            limits: Limits::new(data, &feeds, options),
+            // A buffer that held a whole epoch would mix it with the next one. A stream's has no known length.
+            min_documents: epoch_len.map_or(usize::MAX, |len| len / 4).clamp(1, options.buffer_documents),
+            max_documents: epoch_len.map_or(usize::MAX, |len| (len / 2).max(1)),
             feeds,
         })
     }
@@ -146,11 +135,11 @@ impl Engine {
         let wanted_tokens = BUFFER_ROWS * self.row_len as u64;
         let grown = FIRST_DOCUMENTS + self.packer.rows() / ROWS_PER_GROWTH;
         let grown = usize::try_from(grown).unwrap_or(usize::MAX);
-        let min_documents = self.limits.min_documents.min(grown);
+        let min_documents = self.min_documents.min(grown);
         loop {
             let (len, tokens) = (self.packer.len(), self.packer.buffered_tokens());
-            let too_few = len < min_documents && tokens < self.limits.spread_tokens;
-            let too_short = len < self.limits.max_documents && tokens < wanted_tokens;
+            let too_few = len < min_documents;
+            let too_short = len < self.max_documents && tokens < wanted_tokens;
             if !too_few && !too_short {
                 return Ok(());
             }
@@ -171,28 +160,6 @@ impl Engine {
         self.fim += feed.take_counts();
         self.packer.add(drawn, prepared.tokens, prepared.whole);
         Ok(())
-    }
-}
-
-impl Limits {
-    fn new(data: &Mixture, feeds: &[(Feed, f64)], options: &LoaderOptions) -> Self {
-        let rows = |count: u64| count * (options.seq_len as u64 + 1);
-        let epoch_len: Option<usize> = feeds.iter().map(|(feed, _)| feed.epoch_len()).sum();
-        let Some(epoch_len) = epoch_len else {
-            return Self {
-                min_documents: options.buffer_documents,
-                spread_tokens: rows(STREAM_BUFFER_ROWS),
-                max_documents: usize::MAX,
-            };
-        };
-        let bytes: u64 = data.parts().iter().map(|p| p.source.report().train_text_bytes).sum();
-        let epoch_tokens = bytes / BYTES_PER_TOKEN / options.world as u64;
-        Self {
-            // A buffer that held a whole epoch would mix it with the next one.
-            min_documents: options.buffer_documents.min(epoch_len / 4).max(1),
-            spread_tokens: rows(BUFFER_ROWS).max(epoch_tokens / EPOCH_PART),
-            max_documents: (epoch_len / 2).max(1),
-        }
     }
 }
 

@@ -35,8 +35,8 @@ pub struct LoaderOptions {
     pub rank: usize,
     /// Number of shares.
     pub world: usize,
-    /// So many documents are packed from at a time (a quarter of the epoch in small data sets; fewer where they are
-    /// long). The more, the further apart are the rows that a long document is cut into.
+    /// So many documents at least are packed from at a time (a quarter of the epoch in small data sets). The more,
+    /// the further apart are the rows that a long document is cut into.
     pub buffer_documents: usize,
     /// So many batches are made ahead.
     pub prefetch: usize,
