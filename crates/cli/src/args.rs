@@ -74,6 +74,14 @@ pub fn parse_share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A similarity in [0, 1].
+pub fn parse_similarity(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(similarity) if (0.0..=1.0).contains(&similarity) => Ok(similarity),
+        _ => Err("expected a number of 0 to 1".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,6 +31,14 @@ fn corpus(error: &CorpusError) -> Option<String> {
         CorpusError::SourceNotFolder { .. } => {
             Some("give the folder that holds the file".to_owned())
         }
+        CorpusError::InputMissing { .. }
+        | CorpusError::InputUnknown { .. }
+        | CorpusError::NoInputFiles { .. } => {
+            Some("`kiln corpus files SRC --out DIR` makes documents of source files".to_owned())
+        }
+        CorpusError::InputDamaged { .. } => {
+            Some("without --strict such files and lines are counted and passed over".to_owned())
+        }
         CorpusError::SourcesOverlap { .. } => Some("leave out one of them".to_owned()),
         _ => None,
     }

@@ -17,7 +17,19 @@ struct Document<'a> {
     project: &'a str,
     file: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     licence: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<u32>,
+}
+
+/// What is known of an indexed document beyond its file.
+pub(crate) struct Root<'a> {
+    /// Of the first definition that nothing else in the document uses, if it has any.
+    pub name: Option<&'a str>,
+    /// Its level in the call graph.
+    pub level: u32,
 }
 
 /// A document that is ready to be written.
@@ -63,10 +75,26 @@ pub(crate) fn read_text(path: &Path, max_bytes: u64) -> Result<String, Skip> {
 
 /// Renders a document. A licence that the text itself names comes before the project's.
 pub(crate) fn line(text: &str, project: &str, file: &str, project_licence: Option<&str>) -> Line {
-    let own = licence::spdx_identifier(text);
-    let document = Document { text, project, file, licence: own.or(project_licence) };
+    let own = licence::of_text(text);
+    let licence = own.as_deref().or(project_licence);
+    render(&Document { text, project, file, name: None, licence, level: None })
+}
+
+/// Renders an indexed document; the licence is the one that applies to its file.
+pub(crate) fn indexed_line(
+    text: &str,
+    project: &str,
+    file: &str,
+    licence: Option<&str>,
+    root: &Root<'_>,
+) -> Line {
+    render(&Document { text, project, file, name: root.name, licence, level: Some(root.level) })
+}
+
+fn render(document: &Document<'_>) -> Line {
+    let text = document.text;
     let mut json = Vec::with_capacity(text.len() + text.len() / 8 + 128);
-    serde_json::to_writer(&mut json, &document).expect("strings into memory always serialise");
+    serde_json::to_writer(&mut json, document).expect("strings into memory always serialise");
     json.push(b'\n');
     Line { json, hash: content_hash(text), text_bytes: text.len() as u64 }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use kiln_index::IndexError;
+
 use crate::summary::FilesSummary;
 
 /// Why no documents were written. A bad source file is not among the reasons: it is reported and skipped.
@@ -45,6 +47,48 @@ pub enum CorpusError {
         /// What was skipped and why.
         summary: Box<FilesSummary>,
     },
+    /// A file or folder of documents does not exist.
+    #[error("{path} does not exist")]
+    InputMissing {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// A file whose name ends in none of the formats of documents.
+    #[error("{path} is not a file of documents (.jsonl, .jsonl.zst or .parquet)")]
+    InputUnknown {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// The sources hold no file of documents.
+    #[error("no documents (.jsonl, .jsonl.zst or .parquet) in {}", list(.paths))]
+    NoInputFiles {
+        /// The sources as they were given.
+        paths: Vec<PathBuf>,
+    },
+    /// A file of documents, or a line of one, is damaged, and that is not to be passed over.
+    #[error("{path}: {why}")]
+    InputDamaged {
+        /// The file, and the line where only one is bad.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Some documents have a text and others are pairs, and a reader of the result could use only one of them.
+    #[error(
+        "{pair} is a docstring pair while others are plain documents; make shards of each on their own"
+    )]
+    MixedDocuments {
+        /// The first pair.
+        pair: String,
+    },
+    /// There are documents, but every one was dropped.
+    #[error("none of the {documents} documents is left: {why}")]
+    NothingLeft {
+        /// How many were read.
+        documents: u64,
+        /// How many were dropped for which cause.
+        why: String,
+    },
     /// An option has a value that cannot work.
     #[error("{option} = {value}: {why}")]
     BadOption {
@@ -70,6 +114,22 @@ pub enum CorpusError {
         path: PathBuf,
         /// The file that is in the way.
         name: String,
+    },
+    /// A project could not be parsed at all.
+    #[error("cannot parse {project}")]
+    Parse {
+        /// Its name.
+        project: String,
+        /// Why.
+        source: IndexError,
+    },
+    /// The output folder holds a finished run of another kind or with other settings, so nothing can be added.
+    #[error("cannot append to {path}: {why}")]
+    CannotAppend {
+        /// The output folder.
+        path: PathBuf,
+        /// What does not match.
+        why: String,
     },
     /// Writing failed (a full disk, missing rights). Nothing that was there before has been touched.
     #[error("cannot {action} {path}: {source}")]

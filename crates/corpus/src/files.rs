@@ -9,7 +9,7 @@ use crate::document::{self, Line, Skip};
 use crate::error::CorpusError;
 use crate::hold_out::HoldOut;
 use crate::options::FilesOptions;
-use crate::output::{self, Sink};
+use crate::output::{self, OutputOptions, Sink};
 use crate::projects::{self, Project, Projects};
 use crate::summary::{FilesSummary, ProjectSummary, Split};
 use crate::walk::{self, SourceFile};
@@ -50,16 +50,23 @@ pub fn collect_files(
     progress: OnProgress<'_>,
 ) -> Result<FilesSummary, CorpusError> {
     options.check()?;
-    let sources = projects::resolve(&options.sources)?;
+    let sources = projects::resolve(&options.sources, options.projects_dir)?;
     let mut listing = FilesSummary::default();
     let mut projects = Projects::default();
-    let files = walk::list(options, &sources, &mut projects, &mut listing);
+    let files = walk::list(&options.skip, &sources, &mut projects, &mut listing);
     if files.is_empty() {
         return Err(nothing_found(options.sources.clone(), listing));
     }
-    output::prepare(options)?;
+    let output = options.output();
+    output::prepare(&output)?;
 
-    let run = Run { options, files: &files, projects: &projects.list, listing: &listing };
+    let run = Run {
+        options,
+        output: &output,
+        files: &files,
+        projects: &projects.list,
+        listing: &listing,
+    };
     let rule = HoldOut::share(options.validation_share);
     let mut pass = run.pass(rule, progress)?;
     // A handful of documents may all fall on one side. The hashes are known only now, and such a set is small.
@@ -70,9 +77,8 @@ pub fn collect_files(
         let summary = Box::new(pass.summary);
         return Err(CorpusError::NothingUsable { paths: options.sources.clone(), summary });
     }
-    let Pass { mut summary, sinks, .. } = pass;
-    output::publish(options, sinks, &mut summary)?;
-    Ok(summary)
+    let Pass { summary, sinks, .. } = pass;
+    output::publish(&output, sinks, |files| FilesSummary { files, ..summary })
 }
 
 fn nothing_found(paths: Vec<PathBuf>, listing: FilesSummary) -> CorpusError {
@@ -86,6 +92,7 @@ fn nothing_found(paths: Vec<PathBuf>, listing: FilesSummary) -> CorpusError {
 /// What stays the same when the documents have to be written a second time.
 struct Run<'a> {
     options: &'a FilesOptions,
+    output: &'a OutputOptions,
     files: &'a [SourceFile],
     projects: &'a [Project],
     listing: &'a FilesSummary,
@@ -141,7 +148,7 @@ impl<'a> Run<'a> {
         } else {
             &[Split::All]
         };
-        let sinks = splits.iter().map(|split| Sink::new(self.options, *split)).collect();
+        let sinks = splits.iter().map(|split| Sink::new(self.output, *split)).collect();
         Pass { summary, sinks, hashes: None }
     }
 

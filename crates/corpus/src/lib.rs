@@ -24,22 +24,42 @@
 //! assert_eq!(summary.documents, 1);
 //! ```
 
+mod call_graph;
+mod clean;
 mod document;
 mod error;
 mod files;
+mod graph;
 mod hold_out;
+mod index;
 mod licence;
 mod options;
 mod output;
 mod pattern;
 mod projects;
+mod shard;
 mod summary;
+#[cfg(test)]
+mod test_project;
 mod walk;
 
+pub use call_graph::{CallGraph, GraphFunction, GraphOptions, call_graph};
+pub use clean::{
+    Banding, PERMUTATIONS, SHINGLE_WORDS, SecretKind, Shingles, Signature, exact_jaccard,
+    find_secret, generated_marker,
+};
 pub use error::CorpusError;
 pub use files::{FilesProgress, collect_files};
+pub use index::{
+    DEFAULT_MAX_DEP_DEPTH, DEFAULT_MAX_REPEAT, DEFAULT_MAX_TOKENS, FailedProject, IndexOptions,
+    IndexProgress, IndexSummary, IndexTotals, IndexedProject, index_projects,
+};
 pub use options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, EXTENSIONS, FilesOptions};
 pub use output::COMPLETE_MARKER;
+pub use shard::{
+    DropCause, Dropped, ShardFormat, ShardOptions, ShardProgress, ShardSize, ShardStage,
+    ShardSummary, write_shards,
+};
 pub use summary::{
     FilesSummary, MAX_EXAMPLES, OutputFile, ProjectSummary, SkipCause, SkippedFile, SkippedFiles,
     Split,

@@ -1,5 +1,6 @@
 //! Which licence a file or a project names. A hint for provenance, not legal advice.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -10,25 +11,141 @@ const FILE_HEAD_BYTES: usize = 4096;
 const LICENCE_HEAD_BYTES: u64 = 8192;
 
 /// Phrases that all must occur (white space folded, lower case), most particular licences first.
-const KNOWN: &[(&str, &[&str])] = &[
-    ("LGPL-3.0", &["gnu lesser general public license", "version 3"]),
-    ("LGPL-2.1", &["gnu lesser general public license", "version 2.1"]),
-    ("AGPL-3.0", &["gnu affero general public license", "version 3"]),
+const TEXTS: &[(&str, &[&str])] = &[
+    ("AGPL-3.0", &["gnu affero general public license", "version 3, 19 november 2007"]),
+    ("LGPL-3.0", &["gnu lesser general public license", "version 3, 29 june 2007"]),
+    ("LGPL-2.1", &["gnu lesser general public license", "version 2.1, february 1999"]),
+    ("LGPL-2.0", &["gnu library general public license", "version 2, june 1991"]),
     ("GPL-3.0", &["gnu general public license", "version 3, 29 june 2007"]),
     ("GPL-2.0", &["gnu general public license", "version 2, june 1991"]),
     ("MPL-2.0", &["mozilla public license", "2.0"]),
     ("Apache-2.0", &["apache license", "version 2.0"]),
     ("BSL-1.0", &["boost software license", "version 1.0"]),
     ("Unlicense", &["this is free and unencumbered software released into the public domain"]),
+    ("CC0-1.0", &["cc0 1.0 universal"]),
     (
         "Zlib",
         &["this software is provided 'as-is'", "altered source versions must be plainly marked"],
     ),
     ("BSD-3-Clause", &["redistribution and use in source and binary forms", "neither the name"]),
+    (
+        "BSD-3-Clause",
+        &["redistribution and use in source and binary forms", "may not be used to endorse"],
+    ),
     ("BSD-2-Clause", &["redistribution and use in source and binary forms"]),
     ("ISC", &["permission to use, copy, modify, and/or distribute this software for any purpose"]),
+    ("ISC", &["permission to use, copy, modify, and distribute this software for any purpose"]),
     ("MIT", &["permission is hereby granted, free of charge", "the above copyright notice"]),
 ];
+
+/// How a file's header offers a choice of two licences; as in [`TEXTS`].
+const CHOICES: &[(&str, &[&str])] = &[
+    ("Apache-2.0 OR GPL-2.0-only", &["licensed under both the gplv2", "and apache 2.0 license"]),
+    ("BSD-3-Clause OR GPL-2.0-only", &["licensed under both the bsd-style license", "the gplv2"]),
+    ("Apache-2.0 OR MIT", &["apache license, version 2.0", "or the mit license"]),
+];
+
+/// How a file's header refers to a licence whose text stands elsewhere; as in [`TEXTS`].
+const REFERENCES: &[(&str, &[&str])] = &[
+    ("MPL-2.0", &["mozilla public license", "v. 2.0"]),
+    ("Apache-2.0", &["apache license 2.0"]),
+    ("Apache-2.0", &["apache license v2.0"]),
+    ("Apache-2.0", &["apache 2.0 license"]),
+    ("BSL-1.0", &["boost software license"]),
+    ("MIT", &["mit license"]),
+    ("MIT", &["mit/x11 license"]),
+    ("Zlib", &["zlib license"]),
+    ("ISC", &["isc license"]),
+    ("BSD-3-Clause", &["bsd 3-clause"]),
+    ("BSD-3-Clause", &["3-clause bsd"]),
+    ("BSD-3-Clause", &["new bsd license"]),
+    ("BSD-2-Clause", &["bsd 2-clause"]),
+    ("BSD-2-Clause", &["2-clause bsd"]),
+    ("BSD-2-Clause", &["simplified bsd license"]),
+    ("Unlicense", &["the unlicense"]),
+    ("CC0-1.0", &["creative commons zero"]),
+    ("CC0-1.0", &["cc0 1.0"]),
+    ("blessing", &["the author disclaims copyright to this source code", "a blessing"]),
+    (PUBLIC_DOMAIN, &["is in the public domain"]),
+    (PUBLIC_DOMAIN, &["placed in the public domain"]),
+    (PUBLIC_DOMAIN, &["released into the public domain"]),
+    (PUBLIC_DOMAIN, &["released to the public domain"]),
+    (PUBLIC_DOMAIN, &["public domain software"]),
+    (PUBLIC_DOMAIN, &["public domain code"]),
+];
+
+/// There is no licence to name, and SPDX has no name for that.
+const PUBLIC_DOMAIN: &str = "LicenseRef-public-domain";
+
+/// The GNU licences, which files name together with a version; the most particular name first.
+const GNU: &[(&str, &str)] = &[
+    ("AGPL", "gnu affero general public license"),
+    ("LGPL", "gnu lesser general public license"),
+    ("LGPL", "gnu library general public license"),
+    ("GPL", "gnu general public license"),
+    ("GPL", "gnu gpl"),
+];
+
+/// What a text says about its own licence near its top: the expression after `SPDX-License-Identifier:`, else the
+/// licence whose text or name stands in its header. `None` where it refers to a file or says nothing.
+pub(crate) fn of_text(text: &str) -> Option<Cow<'_, str>> {
+    if let Some(expression) = spdx_identifier(text) {
+        return Some(Cow::Borrowed(expression));
+    }
+    let head = folded(&text[..text.floor_char_boundary(FILE_HEAD_BYTES)]);
+    if !["licen", "permission", "redistribution", "public domain", "copyright", "software"]
+        .iter()
+        .any(|word| head.contains(word))
+    {
+        return None;
+    }
+    // Each later list holds names that an earlier one's phrases hold too.
+    first_of(CHOICES, &head)
+        .map(Cow::Borrowed)
+        .or_else(|| gnu_reference(&head).map(Cow::Owned))
+        .or_else(|| first_of(TEXTS, &head).map(Cow::Borrowed))
+        .or_else(|| first_of(REFERENCES, &head).map(Cow::Borrowed))
+}
+
+fn first_of(list: &[(&'static str, &[&str])], head: &str) -> Option<&'static str> {
+    let holds = |phrases: &[&str]| phrases.iter().all(|phrase| head.contains(phrase));
+    list.iter().find(|(_, phrases)| holds(phrases)).map(|(name, _)| *name)
+}
+
+/// `GPL-2.0-or-later` and the like, from the sentences that the licences themselves recommend.
+fn gnu_reference(head: &str) -> Option<String> {
+    let (family, at) = GNU.iter().find_map(|(family, name)| Some((family, head.find(name)?)))?;
+    let near = &head[head.floor_char_boundary(at.saturating_sub(100))
+        ..head.floor_char_boundary((at + 300).min(head.len()))];
+    let version = ["3.0", "3", "2.1", "2.0", "2"].into_iter().find(|version| {
+        [
+            format!("version {version} "),
+            format!("version {version},"),
+            format!(" v{version} "),
+            format!("version {version}."),
+        ]
+        .iter()
+        .any(|phrase| near.contains(phrase))
+    })?;
+    let version = if version.len() == 1 { format!("{version}.0") } else { version.to_owned() };
+    let later = ["any later version", "or later", "or newer"].iter().any(|p| near.contains(p));
+    Some(format!("{family}-{version}-{}", if later { "or-later" } else { "only" }))
+}
+
+/// Lower case, without the markers of comments, and one blank for all white space.
+fn folded(text: &str) -> String {
+    let is_marker = |c: char| matches!(c, '/' | '*' | '#' | ';' | '!' | '|');
+    let mut folded = String::with_capacity(text.len());
+    for line in text.lines() {
+        let line = line.trim_matches(|c: char| c.is_whitespace() || is_marker(c));
+        for word in line.split_whitespace() {
+            folded.push_str(word);
+            folded.push(' ');
+        }
+    }
+    folded.make_ascii_lowercase();
+    folded
+}
 
 /// The expression after `SPDX-License-Identifier:` near the top of a text.
 pub(crate) fn spdx_identifier(text: &str) -> Option<&str> {
@@ -70,8 +187,8 @@ fn read_head(path: &Path) -> Option<String> {
 }
 
 fn recognise(text: &str) -> Option<&'static str> {
-    let folded = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
-    KNOWN.iter().find(|(_, phrases)| phrases.iter().all(|p| folded.contains(p))).map(|(n, _)| *n)
+    let text = folded(text);
+    first_of(TEXTS, &text).or_else(|| first_of(REFERENCES, &text))
 }
 
 #[cfg(test)]
@@ -115,5 +232,61 @@ mod tests {
         write("licence.txt", "ask my lawyer");
         fs::create_dir(folder.path().join("LICENSES")).unwrap();
         assert_eq!(of_project(folder.path()).as_deref(), Some("Apache-2.0, GPL-2.0"));
+    }
+
+    #[test]
+    fn headers_name_their_licence() {
+        let gpl = |version: &str, later: &str| {
+            format!(
+                "/* This program is free software; you can redistribute it and/or modify\n * it under the \
+                 terms of the GNU General Public License as published by\n * the Free Software Foundation; \
+                 {version} of the License{later}.\n */"
+            )
+        };
+        for (text, expected) in [
+            (gpl("either version 2", ", or\n * (at your option) any later version"), "GPL-2.0-or-later"),
+            (gpl("version 2", ""), "GPL-2.0-only"),
+            (gpl("either version 3", ", or (at your option) any later version"), "GPL-3.0-or-later"),
+            (
+                "// License as published: GNU Lesser General Public\n// License version 2.1, or later\n".into(),
+                "LGPL-2.1-or-later",
+            ),
+            (
+                "// Licensed under the Apache License, Version 2.0 (the \"License\");\n".into(),
+                "Apache-2.0",
+            ),
+            (
+                "//  This source code is licensed under both the GPLv2 (found in the\n//  COPYING file) and \
+                 Apache 2.0 License\n//  (found in the LICENSE.Apache file).\n"
+                    .into(),
+                "Apache-2.0 OR GPL-2.0-only",
+            ),
+            ("// Distributed under the Boost Software License, Version 1.0.\n".into(), "BSL-1.0"),
+            (
+                "/* This Source Code Form is subject to the terms of the Mozilla Public\n * License, v. 2.0. */"
+                    .into(),
+                "MPL-2.0",
+            ),
+            ("// Licensed under the MIT License <http://opensource.org>.\n".into(), "MIT"),
+            ("/* This file is in the public domain. */".into(), PUBLIC_DOMAIN),
+            ("// SPDX-License-Identifier: Zlib\n// MIT License\n".into(), "Zlib"),
+        ] {
+            assert_eq!(of_text(&text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn headers_that_point_elsewhere_name_none() {
+        for text in [
+            "// Use of this source code is governed by a BSD-style license that can be\n// found in the LICENSE file.",
+            "// For the license information refer to format.h.\nint x;",
+            "// Copyright (c) 2020 A. All rights reserved.",
+            "int license_count; // permission bits",
+            "",
+        ] {
+            assert_eq!(of_text(text), None, "{text}");
+        }
+        let late = format!("{}// MIT License\n", "int x;\n".repeat(1000));
+        assert_eq!(of_text(&late), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::CorpusError;
+use crate::output::OutputOptions;
 
 /// Extensions of C and C++ files, compared without regard to case.
 pub const EXTENSIONS: &[&str] = &["c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx", "inc"];
@@ -62,24 +63,38 @@ impl FilesOptions {
         }
     }
 
+    pub(crate) fn output(&self) -> OutputOptions {
+        OutputOptions {
+            out: self.out.clone(),
+            compress: self.compress,
+            shard_bytes: self.shard_bytes,
+            overwrite: self.overwrite,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), CorpusError> {
         if self.sources.is_empty() {
             return Err(CorpusError::NoSources);
         }
-        if !(0.0..1.0).contains(&self.validation_share) {
-            return Err(CorpusError::BadOption {
-                option: "validation share",
-                value: self.validation_share.to_string(),
-                why: "expected at least 0 and less than 1",
-            });
-        }
-        if self.shard_bytes == Some(0) {
-            return Err(CorpusError::BadOption {
-                option: "shard bytes",
-                value: "0".to_owned(),
-                why: "expected at least 1",
-            });
-        }
-        Ok(())
+        check_output(self.validation_share, self.shard_bytes)
     }
+}
+
+/// Refuses values that no output can have.
+pub(crate) fn check_output(share: f64, shard_bytes: Option<u64>) -> Result<(), CorpusError> {
+    if !(0.0..1.0).contains(&share) {
+        return Err(CorpusError::BadOption {
+            option: "validation share",
+            value: share.to_string(),
+            why: "expected at least 0 and less than 1",
+        });
+    }
+    if shard_bytes == Some(0) {
+        return Err(CorpusError::BadOption {
+            option: "shard bytes",
+            value: "0".to_owned(),
+            why: "expected at least 1",
+        });
+    }
+    Ok(())
 }

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::error::CorpusError;
-use crate::options::FilesOptions;
-use crate::summary::{FilesSummary, OutputFile, Split};
+use crate::summary::{OutputFile, Split};
 
 /// Name of the file that says that a folder of documents is finished. It holds the summary as JSON.
 pub const COMPLETE_MARKER: &str = "_COMPLETE";
@@ -17,15 +17,28 @@ pub const COMPLETE_MARKER: &str = "_COMPLETE";
 const TEMPORARY_PREFIX: &str = ".kiln-corpus-";
 const ZSTD_LEVEL: i32 = 3;
 
+/// Where and how documents are written.
+#[derive(Debug, Clone)]
+pub(crate) struct OutputOptions {
+    /// The folder.
+    pub out: PathBuf,
+    /// `.jsonl.zst` instead of `.jsonl`.
+    pub compress: bool,
+    /// Start a new file once one has this many bytes of JSONL.
+    pub shard_bytes: Option<u64>,
+    /// Replace a finished set of documents.
+    pub overwrite: bool,
+}
+
 /// Makes the folder if it is missing and refuses one whose content is not ours to replace.
-pub(crate) fn prepare(options: &FilesOptions) -> Result<(), CorpusError> {
+pub(crate) fn prepare(options: &OutputOptions) -> Result<(), CorpusError> {
     let out = &options.out;
     fs::create_dir_all(out).map_err(CorpusError::io("make the output folder", out))?;
     if out.join(COMPLETE_MARKER).exists() && !options.overwrite {
         return Err(CorpusError::OutputFinished { path: out.clone() });
     }
     for name in file_names(out)? {
-        if name.starts_with(TEMPORARY_PREFIX) {
+        if is_temporary(&name) {
             // Left by a run that was killed.
             remove(&out.join(&name))?;
         } else if is_documents(&name) && !is_ours(&name) {
@@ -35,7 +48,7 @@ pub(crate) fn prepare(options: &FilesOptions) -> Result<(), CorpusError> {
     Ok(())
 }
 
-fn file_names(folder: &Path) -> Result<Vec<String>, CorpusError> {
+pub(crate) fn file_names(folder: &Path) -> Result<Vec<String>, CorpusError> {
     let list = || -> std::io::Result<Vec<String>> {
         fs::read_dir(folder)?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect()
     };
@@ -44,21 +57,26 @@ fn file_names(folder: &Path) -> Result<Vec<String>, CorpusError> {
     Ok(names)
 }
 
+/// Whether a file was left by a run that was killed, or belongs to one that goes on.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY_PREFIX)
+}
+
 fn is_documents(name: &str) -> bool {
-    name.ends_with(".jsonl") || name.ends_with(".jsonl.zst")
+    [".jsonl", ".jsonl.zst", ".parquet"].iter().any(|end| name.ends_with(end))
 }
 
 /// Whether the name is one that [`Sink`] gives: `train.jsonl`, `documents-00012.jsonl.zst`, ...
-fn is_ours(name: &str) -> bool {
-    let stem = name.strip_suffix(".zst").unwrap_or(name);
-    let Some(stem) = stem.strip_suffix(".jsonl") else { return false };
+pub(crate) fn is_ours(name: &str) -> bool {
+    let ends = [".jsonl", ".jsonl.zst", ".parquet"];
+    let Some(stem) = ends.iter().find_map(|end| name.strip_suffix(end)) else { return false };
     let (kind, number) = stem.split_once('-').unwrap_or((stem, "0"));
     matches!(kind, "documents" | "train" | "validation")
         && !number.is_empty()
         && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn remove(path: &Path) -> Result<(), CorpusError> {
+pub(crate) fn remove(path: &Path) -> Result<(), CorpusError> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(CorpusError::io("remove", path)(e))
@@ -69,8 +87,10 @@ fn remove(path: &Path) -> Result<(), CorpusError> {
 
 /// Writes the lines of one split to one file, or to numbered ones of bounded size.
 pub(crate) struct Sink<'a> {
-    options: &'a FilesOptions,
+    options: &'a OutputOptions,
     split: Split,
+    /// Of the first file; from 1 on, all are numbered.
+    first_number: usize,
     open: Option<Shard>,
     written: Vec<(NamedTempFile, OutputFile)>,
 }
@@ -89,8 +109,22 @@ enum Writer {
 }
 
 impl<'a> Sink<'a> {
-    pub(crate) fn new(options: &'a FilesOptions, split: Split) -> Self {
-        Self { options, split, open: None, written: Vec::new() }
+    pub(crate) fn new(options: &'a OutputOptions, split: Split) -> Self {
+        Self { options, split, first_number: 0, open: None, written: Vec::new() }
+    }
+
+    /// One whose files stand beside earlier ones.
+    pub(crate) fn numbered_from(options: &'a OutputOptions, split: Split, first: usize) -> Self {
+        Self { first_number: first, ..Self::new(options, split) }
+    }
+
+    pub(crate) fn options(&self) -> &'a OutputOptions {
+        self.options
+    }
+
+    /// What has been written, under temporary names.
+    pub(crate) fn into_written(self) -> Vec<(NamedTempFile, OutputFile)> {
+        self.written
     }
 
     /// Appends one line of JSONL that holds a text of `text_bytes`.
@@ -115,7 +149,7 @@ impl<'a> Sink<'a> {
     /// Brings what is written to the disk, still under temporary names.
     pub(crate) fn end_shard(&mut self) -> Result<(), CorpusError> {
         let Some(shard) = self.open.take() else { return Ok(()) };
-        let name = self.name(self.written.len());
+        let name = self.name(self.first_number + self.written.len());
         let (documents, text_bytes) = (shard.documents, shard.text_bytes);
         let end = || -> std::io::Result<(NamedTempFile, u64)> {
             let buffered = match shard.writer {
@@ -140,7 +174,8 @@ impl<'a> Sink<'a> {
             Split::Train => "train",
             Split::Validation => "validation",
         };
-        let numbered = self.options.shard_bytes.is_some() && self.split != Split::Validation;
+        let several = self.options.shard_bytes.is_some() || self.first_number > 0;
+        let numbered = several && self.split != Split::Validation;
         let number = if numbered { format!("-{number:05}") } else { String::new() };
         let end = if self.options.compress { ".jsonl.zst" } else { ".jsonl" };
         format!("{kind}{number}{end}")
@@ -148,7 +183,7 @@ impl<'a> Sink<'a> {
 }
 
 impl Shard {
-    fn start(options: &FilesOptions) -> Result<Self, CorpusError> {
+    fn start(options: &OutputOptions) -> Result<Self, CorpusError> {
         let start = || -> std::io::Result<Writer> {
             let file = new_temporary(&options.out)?;
             if !options.compress {
@@ -163,7 +198,7 @@ impl Shard {
     }
 }
 
-fn new_temporary(folder: &Path) -> std::io::Result<BufWriter<NamedTempFile>> {
+pub(crate) fn new_temporary(folder: &Path) -> std::io::Result<BufWriter<NamedTempFile>> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY_PREFIX);
     // Temporary files are private by default; the documents should be as readable as any other file.
@@ -174,15 +209,25 @@ fn new_temporary(folder: &Path) -> std::io::Result<BufWriter<NamedTempFile>> {
 
 /// Gives the written files their names, in order, then writes `_COMPLETE`. Until the first rename an earlier set
 /// is untouched; from then on until the end the folder is not complete.
-pub(crate) fn publish(
-    options: &FilesOptions,
+///
+/// `summary` gets the list of the files and gives what `_COMPLETE` holds.
+pub(crate) fn publish<S: Serialize>(
+    options: &OutputOptions,
     sinks: Vec<Sink<'_>>,
-    summary: &mut FilesSummary,
-) -> Result<(), CorpusError> {
-    let out = &options.out;
-    let files: Vec<_> = sinks.into_iter().flat_map(|sink| sink.written).collect();
-    summary.files = files.iter().map(|(_, file)| file.clone()).collect();
-    let marker = write_marker(out, summary)?;
+    summary: impl FnOnce(Vec<OutputFile>) -> S,
+) -> Result<S, CorpusError> {
+    let files = sinks.into_iter().flat_map(Sink::into_written).collect();
+    publish_files(&options.out, files, summary)
+}
+
+/// The same for files that no [`Sink`] wrote, under the names that they are given.
+pub(crate) fn publish_files<S: Serialize>(
+    out: &Path,
+    files: Vec<(NamedTempFile, OutputFile)>,
+    summary: impl FnOnce(Vec<OutputFile>) -> S,
+) -> Result<S, CorpusError> {
+    let summary = summary(files.iter().map(|(_, file)| file.clone()).collect());
+    let marker = write_marker(out, &summary)?;
 
     remove(&out.join(COMPLETE_MARKER))?;
     for name in file_names(out)?.iter().filter(|name| is_ours(name)) {
@@ -193,10 +238,15 @@ pub(crate) fn publish(
     }
     sync_folder(out)?;
     persist(marker, &out.join(COMPLETE_MARKER))?;
-    sync_folder(out)
+    sync_folder(out)?;
+    Ok(summary)
 }
 
-fn write_marker(out: &Path, summary: &FilesSummary) -> Result<NamedTempFile, CorpusError> {
+/// The summary as the content of `_COMPLETE`, under a temporary name.
+pub(crate) fn write_marker(
+    out: &Path,
+    summary: &impl Serialize,
+) -> Result<NamedTempFile, CorpusError> {
     let mut json = serde_json::to_vec_pretty(summary).expect("a summary always serialises");
     json.push(b'\n');
     let write = || -> std::io::Result<NamedTempFile> {
@@ -209,13 +259,13 @@ fn write_marker(out: &Path, summary: &FilesSummary) -> Result<NamedTempFile, Cor
     write().map_err(CorpusError::io("write the summary to", out))
 }
 
-fn persist(file: NamedTempFile, path: &Path) -> Result<(), CorpusError> {
+pub(crate) fn persist(file: NamedTempFile, path: &Path) -> Result<(), CorpusError> {
     file.persist(path).map_err(|e| CorpusError::io("rename a finished file to", path)(e.error))?;
     Ok(())
 }
 
 /// A rename is durable once its folder is on the disk. Other systems than Unix cannot open a folder.
-fn sync_folder(path: &Path) -> Result<(), CorpusError> {
+pub(crate) fn sync_folder(path: &Path) -> Result<(), CorpusError> {
     if cfg!(unix) {
         let sync = fs::File::open(path).and_then(|folder| folder.sync_all());
         sync.map_err(CorpusError::io("sync", path))?;
@@ -229,7 +279,7 @@ mod tests {
 
     #[test]
     fn only_names_that_this_crate_gives_are_ours() {
-        for name in ["train.jsonl", "documents-00012.jsonl.zst", "validation.jsonl"] {
+        for name in ["train.jsonl", "documents-00012.jsonl.zst", "validation.parquet"] {
             assert!(is_ours(name), "{name}");
         }
         for name in ["train.json", "training.jsonl", "train-.jsonl", "train-x.jsonl", "a.jsonl"] {

@@ -12,17 +12,20 @@ pub(crate) struct Source {
     pub root: PathBuf,
     /// Last part of the resolved path.
     pub name: String,
+    /// Whether its first-level folders are projects.
+    pub projects_dir: bool,
 }
 
 /// One project: a whole source, or a first-level folder of one.
 pub(crate) struct Project {
     /// Unique in the run.
     pub name: String,
+    pub root: PathBuf,
     pub licence: Option<String>,
 }
 
 /// Resolves the sources and refuses those that are missing or would give files twice.
-pub(crate) fn resolve(sources: &[PathBuf]) -> Result<Vec<Source>, CorpusError> {
+pub(crate) fn resolve(sources: &[PathBuf], projects_dir: bool) -> Result<Vec<Source>, CorpusError> {
     let mut resolved: Vec<Source> = Vec::with_capacity(sources.len());
     for path in sources {
         let root = resolve_one(path)?;
@@ -39,7 +42,7 @@ pub(crate) fn resolve(sources: &[PathBuf]) -> Result<Vec<Source>, CorpusError> {
         }
         // Only `/` has no last part.
         let name = root.file_name().map_or("root".into(), |n| n.to_string_lossy()).into_owned();
-        resolved.push(Source { root, name });
+        resolved.push(Source { root, name, projects_dir });
     }
     Ok(resolved)
 }
@@ -64,6 +67,11 @@ pub(crate) struct Projects {
 }
 
 impl Projects {
+    /// Whether a source has given a project.
+    pub(crate) fn has(&self, at: usize) -> bool {
+        self.numbers.keys().any(|(source, _)| *source == at)
+    }
+
     /// The number of the project in this first-level folder of a source, or of the source itself.
     pub(crate) fn number(&mut self, at: usize, source: &Source, folder: Option<&str>) -> usize {
         let key = (at, folder.map(str::to_owned));
@@ -72,7 +80,8 @@ impl Projects {
         }
         let root = folder.map_or_else(|| source.root.clone(), |f| source.root.join(f));
         let name = self.unused_name(folder.unwrap_or(&source.name));
-        self.list.push(Project { name, licence: licence::of_project(&root) });
+        let licence = licence::of_project(&root);
+        self.list.push(Project { name, root, licence });
         self.numbers.insert(key, self.list.len() - 1);
         self.list.len() - 1
     }

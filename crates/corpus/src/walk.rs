@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use crate::options::{EXTENSIONS, FilesOptions};
+use crate::options::EXTENSIONS;
 use crate::pattern;
 use crate::projects::{Projects, Source};
 use crate::summary::{FilesSummary, SkipCause};
@@ -33,23 +33,23 @@ struct Found {
 /// Lists the source files of all sources: by source, then by the bytes of the path below it. What is left out
 /// goes to `summary`.
 pub(crate) fn list(
-    options: &FilesOptions,
+    skip: &[String],
     sources: &[Source],
     projects: &mut Projects,
     summary: &mut FilesSummary,
 ) -> Vec<SourceFile> {
     let mut all = Vec::new();
     for (at, source) in sources.iter().enumerate() {
-        let found = find(&source.root, &options.skip);
+        let found = find(&source.root, skip);
         summary.other_files += found.other_files;
         summary.skipped_folders += found.skipped_folders;
         for (path, cause, detail) in found.skipped {
-            let path = if options.projects_dir { path } else { format!("{}/{path}", source.name) };
+            let path = if source.projects_dir { path } else { format!("{}/{path}", source.name) };
             summary.skip(cause, path, detail);
         }
         for (path, bytes) in found.files {
             let (folder, file) = match path.split_once('/') {
-                Some((folder, file)) if options.projects_dir => (Some(folder), file),
+                Some((folder, file)) if source.projects_dir => (Some(folder), file),
                 _ => (None, path.as_str()),
             };
             let project = projects.number(at, source, folder);

@@ -123,6 +123,8 @@ pub struct Failure {
 pub enum FailureCause {
     /// The file's syntax is broken beyond repair, such as braces that never close.
     Syntax,
+    /// A header that the file includes is not there.
+    MissingHeader,
     /// Nested deeper than the parser follows.
     TooDeep,
     /// libclang could not make anything of the unit.

@@ -1,4 +1,5 @@
-//! Character classes of the split pattern: `\p{L}`, `\p{N}`, `\s`, line breaks and the rest.
+//! Character classes of the split patterns: `\p{L}` and in it `\p{Lu}`, `\p{N}`, `\s`, line breaks and
+//! the rest.
 //!
 //! ASCII is a 256-byte table. Other code points go through a two-stage table (blocks of 256 code
 //! points, equal blocks shared) that is compiled once from the tables of `regex-syntax`, so that
@@ -15,8 +16,10 @@ use rustc_hash::FxHashMap;
 pub(crate) enum Class {
     /// Neither letter, number nor whitespace: punctuation, symbols, marks, controls.
     Other,
-    /// `\p{L}`
+    /// `\p{L}`; of [`Classes::cased`] `\p{L}` without `\p{Lu}`
     Letter,
+    /// `\p{Lu}`, only told by [`Classes::cased`]
+    Upper,
     /// `\p{N}`
     Number,
     /// `\s` except CR and LF
@@ -64,18 +67,30 @@ impl Classes {
         &CLASSES
     }
 
-    /// Class of one code point; values above U+10FFFF do not occur.
+    /// Class of one code point, upper case not told apart; values above U+10FFFF do not occur.
     #[inline]
     pub(crate) fn of(&self, code_point: u32) -> Class {
+        match self.cased(code_point) {
+            Class::Upper => Class::Letter,
+            class => class,
+        }
+    }
+
+    /// Class of one code point, upper case told apart; values above U+10FFFF do not occur.
+    #[inline]
+    pub(crate) fn cased(&self, code_point: u32) -> Class {
         let code_point = code_point as usize;
         self.blocks[usize::from(self.block_of[code_point / BLOCK])][code_point % BLOCK]
     }
 
     fn compile() -> Classes {
         let mut flat = vec![Class::Other; CODE_POINTS];
-        for (pattern, class) in
-            [(r"\p{L}", Class::Letter), (r"\p{N}", Class::Number), (r"\s", Class::Space)]
-        {
+        for (pattern, class) in [
+            (r"\p{L}", Class::Letter),
+            (r"\p{Lu}", Class::Upper),
+            (r"\p{N}", Class::Number),
+            (r"\s", Class::Space),
+        ] {
             for (first, last) in ranges(pattern) {
                 flat[first as usize..=last as usize].fill(class);
             }
@@ -133,14 +148,15 @@ mod tests {
     #[test]
     fn every_code_point_agrees_with_the_regex_classes() {
         let mut flat = vec![0u8; CODE_POINTS];
-        for (pattern, bit) in [(r"\p{L}", 1), (r"\p{N}", 2), (r"\s", 4)] {
+        for (pattern, bit) in [(r"\p{L}", 1), (r"\p{N}", 2), (r"\s", 4), (r"\p{Lu}", 8)] {
             for (first, last) in ranges(pattern) {
                 flat[first as usize..=last as usize].iter_mut().for_each(|bits| *bits |= bit);
             }
         }
         for (code_point, bits) in flat.iter().enumerate() {
-            let expected = match Classes::get().of(code_point as u32) {
+            let expected = match Classes::get().cased(code_point as u32) {
                 Class::Letter => 1,
+                Class::Upper => 1 | 8,
                 Class::Number => 2,
                 Class::Space | Class::Newline => 4,
                 _ => 0,
@@ -153,6 +169,8 @@ mod tests {
     fn known_characters() {
         let class = |c: char| Classes::get().of(c as u32);
         assert_eq!(class('é'), Class::Letter);
+        assert_eq!(class('É'), Class::Letter);
+        assert_eq!(Classes::get().cased(u32::from('É')), Class::Upper);
         assert_eq!(class('½'), Class::Number);
         assert_eq!(class('\u{85}'), Class::Space);
         assert_eq!(class('\u{200b}'), Class::Other);

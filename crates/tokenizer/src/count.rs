@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
+use crate::cpp::CppSplitter;
 use crate::kind::Kind;
 use crate::short_map::{ShortKey, ShortMap};
-use crate::split::{Splitter, Stretch, cut_at_lines, stretches};
+use crate::split::{Split, Splitter, cut_behind_words};
 
 /// Bytes that a worker takes at once: small enough to balance, large enough not to matter.
 const PART_BYTES: usize = 1 << 18;
@@ -35,7 +36,7 @@ impl PieceCounts {
     /// Adds every piece of `documents`, each split on its own, on all threads of the current pool.
     pub fn add_documents<D: AsRef<[u8]> + Sync>(&mut self, documents: &[D]) {
         let parts: Vec<&[u8]> =
-            documents.iter().flat_map(|text| cut_at_lines(text.as_ref(), PART_BYTES)).collect();
+            documents.iter().flat_map(|text| cut_behind_words(text.as_ref(), PART_BYTES)).collect();
         let workers = rayon::current_num_threads().min(parts.len());
         if workers <= 1 {
             parts.iter().for_each(|part| self.add_part(part));
@@ -72,21 +73,14 @@ impl PieceCounts {
     }
 
     fn add_part(&mut self, part: &[u8]) {
-        let splitter = Splitter::new();
-        for stretch in stretches(part) {
-            match stretch {
-                Stretch::Text(text) => {
-                    let text = text.as_bytes();
-                    let mut start = 0;
-                    while start < text.len() {
-                        let end = splitter.piece_end(text, start);
-                        self.add_piece(text, start, end, 1);
-                        start = end;
-                    }
-                }
-                Stretch::Raw(bytes) => self.add_piece(bytes, 0, bytes.len(), 1),
-            }
+        match self.kind {
+            Kind::Bpe => self.add_split::<Splitter>(part),
+            Kind::Cpp => self.add_split::<CppSplitter>(part),
         }
+    }
+
+    fn add_split<S: Split>(&mut self, part: &[u8]) {
+        S::for_each_piece(part, |text, start, end| self.add_piece(text, start, end, 1));
     }
 
     /// Adds `times` occurrences of the piece `text[start..end]`.

@@ -6,9 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-use crate::merges::{MergeScratch, Merges};
+use crate::cpp::CppSplitter;
+use crate::kind::Kind;
+use crate::merges::MergeScratch;
 use crate::short_map::{ShortKey, ShortMap};
-use crate::split::{Splitter, Stretch, cut_at_lines, stretches};
+use crate::split::{Split, Splitter, cut_behind_words};
+use crate::vocabulary::Vocabulary;
 
 /// Bytes that a worker takes at once when many documents are encoded.
 const PART_BYTES: usize = 1 << 18;
@@ -21,7 +24,7 @@ const CACHED_IDS: usize = 3;
 
 /// Tokens by their bytes, and the merges for pieces that are not tokens.
 pub(crate) struct Encoder {
-    merges: Merges,
+    vocabulary: Vocabulary,
     short: ShortMap<u32>,
     long: FxHashMap<Box<[u8]>, u32>,
     /// Caches of finished calls, for the next ones: a warm cache is worth several times its lock.
@@ -42,11 +45,10 @@ struct CacheSlot {
 }
 
 impl Encoder {
-    pub(crate) fn new(merges: Merges) -> Encoder {
-        let mut short = ShortMap::with_capacity(merges.len());
+    pub(crate) fn new(vocabulary: Vocabulary) -> Encoder {
+        let mut short = ShortMap::with_capacity(vocabulary.len());
         let mut long = FxHashMap::default();
-        for id in 0..merges.len() as u32 {
-            let bytes = merges.token(id);
+        for (id, bytes) in vocabulary.ordinary() {
             match ShortKey::of(bytes, 0, bytes.len()) {
                 Some(key) => *short.entry(key) = id,
                 None => {
@@ -54,11 +56,11 @@ impl Encoder {
                 }
             }
         }
-        Encoder { merges, short, long, idle: Mutex::default() }
+        Encoder { vocabulary, short, long, idle: Mutex::default() }
     }
 
-    pub(crate) fn merges(&self) -> &Merges {
-        &self.merges
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
     }
 
     /// Appends the ids of `bytes` to `out`.
@@ -74,7 +76,7 @@ impl Encoder {
             .iter()
             .enumerate()
             .flat_map(|(index, document)| {
-                cut_at_lines(document.as_ref(), PART_BYTES).map(move |part| (index, part))
+                cut_behind_words(document.as_ref(), PART_BYTES).map(move |part| (index, part))
             })
             .collect();
         let taken = AtomicUsize::new(0);
@@ -99,21 +101,14 @@ impl Encoder {
     }
 
     fn encode_with(&self, cache: &mut PieceCache, bytes: &[u8], out: &mut Vec<u32>) {
-        let splitter = Splitter::new();
-        for stretch in stretches(bytes) {
-            match stretch {
-                Stretch::Text(text) => {
-                    let text = text.as_bytes();
-                    let mut start = 0;
-                    while start < text.len() {
-                        let end = splitter.piece_end(text, start);
-                        self.encode_piece(cache, text, start, end, out);
-                        start = end;
-                    }
-                }
-                Stretch::Raw(bytes) => self.encode_piece(cache, bytes, 0, bytes.len(), out),
-            }
+        match self.vocabulary.kind() {
+            Kind::Bpe => self.encode_split::<Splitter>(cache, bytes, out),
+            Kind::Cpp => self.encode_split::<CppSplitter>(cache, bytes, out),
         }
+    }
+
+    fn encode_split<S: Split>(&self, cache: &mut PieceCache, bytes: &[u8], out: &mut Vec<u32>) {
+        S::for_each_piece(bytes, |text, start, end| self.encode_piece(cache, text, start, end, out));
     }
 
     #[inline]
@@ -144,7 +139,7 @@ impl Encoder {
         let first = out.len();
         match self.short.get(key) {
             Some(id) => out.push(id),
-            None => self.merges.merge(&key.bytes()[..key.len()], &mut cache.scratch, out),
+            None => self.merge(&key.bytes()[..key.len()], &mut cache.scratch, out),
         }
         let found = &out[first..];
         if found.len() <= CACHED_IDS {
@@ -159,8 +154,15 @@ impl Encoder {
     fn encode_long(&self, cache: &mut PieceCache, piece: &[u8], out: &mut Vec<u32>) {
         match self.long.get(piece) {
             Some(id) => out.push(*id),
-            None => self.merges.merge(piece, &mut cache.scratch, out),
+            None => self.merge(piece, &mut cache.scratch, out),
         }
+    }
+
+    fn merge(&self, piece: &[u8], scratch: &mut MergeScratch, out: &mut Vec<u32>) {
+        let first = out.len();
+        self.vocabulary.merges().merge(piece, scratch, out);
+        let ids = self.vocabulary.ids();
+        out[first..].iter_mut().for_each(|token| *token = ids[*token as usize]);
     }
 
     fn take_cache(&self) -> PieceCache {

@@ -40,22 +40,24 @@ pub enum Error {
     /// The training corpus has fewer pairs than the vocabulary needs.
     #[error(
         "a vocabulary of {requested} tokens is larger than this corpus can give: it gives {available} \
-         (256 bytes, {merges} merges, {specials} special tokens)"
+         (256 bytes, {fixed} fixed tokens, {merges} learned ones, {specials} special tokens)"
     )]
     VocabTooLarge {
         /// The vocabulary size that was asked for.
         requested: usize,
         /// The largest vocabulary size that this corpus allows.
         available: usize,
-        /// Merges among `available`.
+        /// Tokens of the kind's fixed vocabulary among `available`.
+        fixed: usize,
+        /// Tokens that merges make, without fixed ones, among `available`.
         merges: usize,
         /// Special tokens among `available`.
         specials: usize,
     },
-    /// The vocabulary has no room for the bytes and special tokens.
+    /// The vocabulary has no room for what every vocabulary of its kind has.
     #[error(
         "a vocabulary of {requested} tokens is too small: it needs at least {minimum} \
-         (256 bytes and the special tokens)"
+         (256 bytes, fixed and special tokens)"
     )]
     VocabTooSmall {
         /// The vocabulary size that was asked for.
@@ -74,7 +76,7 @@ pub enum Error {
         limit: u64,
     },
     /// A tokenizer kind that does not exist.
-    #[error("unknown tokenizer kind `{0}`: expected `bpe`")]
+    #[error("unknown tokenizer kind `{0}`: expected `bpe` or `cpp`")]
     UnknownKind(String),
 }
 

@@ -2,7 +2,9 @@
 //!
 //! That library writes bytes as printable characters (GPT-2's byte alphabet). The file says: split
 //! with the pattern, take bytes, merge, and keep special tokens apart; which is what Kiln does, so
-//! both give the same ids.
+//! both give the same ids. Kind `cpp` has two marks of its own: `ignore_merges`, which makes a piece that is in
+//! the vocabulary one token, also where no merge makes it; and special tokens in the vocabulary, because that
+//! library gives those that are not the ids behind it.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -67,17 +69,25 @@ struct ModelOut<'a> {
     byte_fallback: bool,
     ignore_merges: bool,
     #[serde(serialize_with = "vocab_by_id")]
-    vocab: &'a [String],
+    vocab: &'a [(String, u32)],
     /// As pairs: in the older form `"left right"` readers skip a line that begins with `#version`.
     merges: Vec<[&'a str; 2]>,
 }
 
-fn vocab_by_id<S: Serializer>(tokens: &&[String], serializer: S) -> Result<S::Ok, S::Error> {
+fn vocab_by_id<S: Serializer>(
+    tokens: &&[(String, u32)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(tokens.len()))?;
-    for (id, token) in tokens.iter().enumerate() {
-        map.serialize_entry(token, &id)?;
+    for (token, id) in *tokens {
+        map.serialize_entry(token, id)?;
     }
     map.end()
+}
+
+/// Whether a piece that is a token is that token without a look at the merges. With `bpe` it makes no difference.
+fn ignore_merges(kind: Kind) -> bool {
+    !kind.fixed().tokens().is_empty()
 }
 
 impl Tokenizer {
@@ -86,14 +96,19 @@ impl Tokenizer {
     /// # Errors
     /// What `writer` returns.
     pub fn write_hugging_face(&self, mut writer: impl Write) -> io::Result<()> {
-        let merges = self.merges();
-        let tokens: Vec<String> =
-            (0..merges.len() as u32).map(|id| spell(merges.token(id))).collect();
+        let vocabulary = self.vocabulary();
+        let merges = vocabulary.merges();
+        let merged: Vec<String> =
+            (0..merges.len() as u32).map(|token| spell(merges.token(token))).collect();
+        let tokens: Vec<(String, u32)> = (0..vocabulary.len() as u32)
+            .filter(|id| self.kind().specials_first() || !vocabulary.is_special(*id))
+            .filter_map(|id| Some((spell(vocabulary.token(id)?), id)))
+            .collect();
         let file = FileOut {
             version: "1.0",
             truncation: Value::Null,
             padding: Value::Null,
-            added_tokens: added_tokens(self.kind(), merges.len()),
+            added_tokens: added_tokens(self.kind(), vocabulary.first_special()),
             normalizer: Value::Null,
             pre_tokenizer: pre_tokenizer(self.kind()),
             post_processor: Value::Null,
@@ -108,12 +123,12 @@ impl Tokenizer {
                 end_of_word_suffix: Value::Null,
                 fuse_unk: false,
                 byte_fallback: false,
-                ignore_merges: false,
+                ignore_merges: ignore_merges(self.kind()),
                 vocab: &tokens,
                 merges: merges
                     .pairs()
                     .iter()
-                    .map(|(left, right)| [*left, *right].map(|id| tokens[id as usize].as_str()))
+                    .map(|(left, right)| [*left, *right].map(|token| merged[token as usize].as_str()))
                     .collect(),
             },
         };
@@ -123,7 +138,7 @@ impl Tokenizer {
     }
 }
 
-fn added_tokens(kind: Kind, first: usize) -> Vec<AddedToken<'static>> {
+fn added_tokens(kind: Kind, first: u32) -> Vec<AddedToken<'static>> {
     let token = |(content, id): (&&'static str, u32)| AddedToken {
         id,
         content: Cow::Borrowed(*content),
@@ -133,7 +148,7 @@ fn added_tokens(kind: Kind, first: usize) -> Vec<AddedToken<'static>> {
         normalized: false,
         special: true,
     };
-    kind.special_tokens().iter().zip(first as u32..).map(token).collect()
+    kind.special_tokens().iter().zip(first..).map(token).collect()
 }
 
 fn pre_tokenizer(kind: Kind) -> Value {
@@ -168,6 +183,8 @@ struct ModelIn<'a> {
     dropout: Option<f64>,
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    ignore_merges: bool,
     #[serde(borrow)]
     vocab: FxHashMap<Cow<'a, str>, u32>,
     #[serde(borrow)]
@@ -205,10 +222,12 @@ impl From<String> for ReadError {
 pub(crate) fn read(text: &str) -> Result<Tokenizer, ReadError> {
     let file: FileIn<'_> = serde_json::from_str(text)?;
     let kind = kind_of(&file)?;
-    check_model(&file)?;
+    check_model(&file, kind)?;
     let tokens = tokens_by_id(&file.model.vocab)?;
-    check_specials(&file.added_tokens, kind, tokens.len())?;
-    let merges = read_merges(&file.model, &tokens)?;
+    check_first_tokens(&tokens, kind)?;
+    let first_special = if kind.specials_first() { 0 } else { tokens.len() as u32 };
+    check_specials(&file.added_tokens, kind, first_special)?;
+    let merges = read_merges(&file.model, kind, &tokens)?;
     Ok(Tokenizer::from_merges(kind, merges))
 }
 
@@ -239,7 +258,7 @@ fn contains(found: &Value, expected: &Value) -> bool {
     }
 }
 
-fn check_model(file: &FileIn<'_>) -> Result<(), String> {
+fn check_model(file: &FileIn<'_>, kind: Kind) -> Result<(), String> {
     let model = &file.model;
     if model.model != "BPE" {
         return Err(format!("`model.type` must be BPE, not {}", model.model));
@@ -247,6 +266,9 @@ fn check_model(file: &FileIn<'_>) -> Result<(), String> {
     let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix];
     if model.dropout.is_some() || affixes.into_iter().flatten().any(|affix| !affix.is_empty()) {
         return Err("`model` must be without dropout, subword prefix and word suffix".into());
+    }
+    if ignore_merges(kind) && !model.ignore_merges {
+        return Err(format!("`model.ignore_merges` must be true with kind {kind}"));
     }
     Ok(())
 }
@@ -270,17 +292,24 @@ fn tokens_by_id<'a>(vocab: &'a FxHashMap<Cow<'a, str>, u32>) -> Result<Vec<&'a s
         }
     }
     // As many distinct ids below the length as there are tokens: no place is left empty.
-    let tokens: Vec<&str> = tokens.into_iter().flatten().collect();
-    for (byte, character) in ALPHABET.iter().enumerate() {
-        let expected = character.to_string();
-        if tokens.get(byte).is_none_or(|token| *token != expected) {
-            return Err(format!("id {byte} must be the byte {byte}, spelled `{expected}`"));
-        }
-    }
-    Ok(tokens)
+    Ok(tokens.into_iter().flatten().collect())
 }
 
-fn check_specials(found: &[AddedToken<'_>], kind: Kind, first: usize) -> Result<(), String> {
+/// Special tokens that come first, the bytes and the fixed tokens must have the ids that the kind gives them.
+fn check_first_tokens(tokens: &[&str], kind: Kind) -> Result<(), String> {
+    let specials = if kind.specials_first() { kind.special_tokens() } else { &[] };
+    let specials = specials.iter().map(|name| ("special token".to_owned(), spell(name.as_bytes())));
+    let bytes = (0..=u8::MAX).map(|byte| (format!("byte {byte}, spelled"), spell(&[byte])));
+    let fixed = kind.fixed().tokens().iter().map(|token| ("fixed token".to_owned(), spell(token)));
+    for (id, (what, expected)) in specials.chain(bytes).chain(fixed).enumerate() {
+        if tokens.get(id).is_none_or(|token| *token != expected) {
+            return Err(format!("id {id} must be the {what} `{expected}`"));
+        }
+    }
+    Ok(())
+}
+
+fn check_specials(found: &[AddedToken<'_>], kind: Kind, first: u32) -> Result<(), String> {
     let expected = added_tokens(kind, first);
     for (found, expected) in found.iter().zip(&expected) {
         if found.id != expected.id || found.content != expected.content {
@@ -296,50 +325,104 @@ fn check_specials(found: &[AddedToken<'_>], kind: Kind, first: usize) -> Result<
     Ok(())
 }
 
-fn read_merges(model: &ModelIn<'_>, tokens: &[&str]) -> Result<Merges, String> {
-    let expected = tokens.len() - BYTES;
-    if model.merges.len() != expected {
+fn read_merges(model: &ModelIn<'_>, kind: Kind, tokens: &[&str]) -> Result<Merges, String> {
+    let mut reader = MergeReader::new(&model.vocab, kind, tokens);
+    for (index, merge) in model.merges.iter().enumerate() {
+        reader.read(merge).map_err(|reason| format!("merge {index}: {reason}"))?;
+    }
+    let learned = tokens.len() - reader.first_learned;
+    if reader.next_learned != tokens.len() {
         return Err(format!(
-            "{} merges for {} tokens: {BYTES} bytes leave {expected}",
+            "{} merges for {} tokens: {} bytes, fixed and special ones leave {learned} to make",
             model.merges.len(),
-            tokens.len()
+            tokens.len(),
+            reader.first_learned,
         ));
     }
-    let mut pairs = Vec::with_capacity(expected);
-    for (index, merge) in model.merges.iter().enumerate() {
-        let pair = read_merge(merge, &model.vocab, tokens, BYTES + index)
-            .map_err(|reason| format!("merge {index}: {reason}"))?;
-        pairs.push(pair);
+    if !reader.pairs.starts_with(&kind.base_merges()) {
+        return Err(format!("the first merges are not those of kind {kind}"));
     }
-    Merges::new(pairs).checked().map_err(|id| {
+    Merges::new(reader.pairs).checked().map_err(|token| {
+        let id = reader.made[token as usize];
         format!("token `{}` (id {id}) never comes out of the merges", tokens[id as usize])
     })
 }
 
-/// The pair of the merge that makes token `id`.
-fn read_merge(
-    merge: &MergeIn<'_>,
-    vocab: &FxHashMap<Cow<'_, str>, u32>,
-    tokens: &[&str],
-    id: usize,
-) -> Result<(u32, u32), String> {
-    let (left, right) = match merge {
-        MergeIn::Pair([left, right]) => (left.as_ref(), right.as_ref()),
-        MergeIn::Line(line) => {
-            line.split_once(' ').ok_or_else(|| format!("`{line}` is not two tokens"))?
+/// Turns merges of spelled tokens into pairs, checking each.
+struct MergeReader<'a> {
+    vocab: &'a FxHashMap<Cow<'a, str>, u32>,
+    tokens: &'a [&'a str],
+    pairs: Vec<(u32, u32)>,
+    /// The number that each id has among the tokens of [`Merges`], [`Self::NOT_YET`] before a merge makes it.
+    numbers: Vec<u32>,
+    /// The ids in the order of these numbers.
+    made: Vec<u32>,
+    first_learned: usize,
+    /// The id that the next merge makes unless it makes a fixed token.
+    next_learned: usize,
+}
+
+impl<'a> MergeReader<'a> {
+    const NOT_YET: u32 = u32::MAX;
+
+    fn new(
+        vocab: &'a FxHashMap<Cow<'a, str>, u32>,
+        kind: Kind,
+        tokens: &'a [&'a str],
+    ) -> MergeReader<'a> {
+        let first_byte = if kind.specials_first() { kind.special_tokens().len() } else { 0 };
+        let first_learned = first_byte + BYTES + kind.fixed().tokens().len();
+        let made: Vec<u32> = (first_byte as u32..).take(BYTES).collect();
+        let mut numbers = vec![Self::NOT_YET; tokens.len()];
+        for (number, id) in made.iter().enumerate() {
+            numbers[*id as usize] = number as u32;
         }
-    };
-    let part = |token: &str| match vocab.get(token) {
-        Some(part) if (*part as usize) < id => Ok(*part),
-        Some(part) => Err(format!("`{token}` (id {part}) only exists after this merge")),
-        None => Err(format!("unknown token `{token}`")),
-    };
-    let pair = (part(left)?, part(right)?);
-    // Also bounds the table by the size of the file.
-    if tokens[id].strip_prefix(left) != Some(right) {
-        return Err(format!("`{left}` and `{right}` do not make token {id}, `{}`", tokens[id]));
+        let next_learned = first_learned;
+        MergeReader { vocab, tokens, pairs: Vec::new(), numbers, made, first_learned, next_learned }
     }
-    Ok(pair)
+
+    fn read(&mut self, merge: &MergeIn<'_>) -> Result<(), String> {
+        let (left, right) = match merge {
+            MergeIn::Pair([left, right]) => (left.as_ref(), right.as_ref()),
+            MergeIn::Line(line) => {
+                line.split_once(' ').ok_or_else(|| format!("`{line}` is not two tokens"))?
+            }
+        };
+        let pair = (self.part(left)?, self.part(right)?);
+        let id = self.made_by(left, right)?;
+        self.numbers[id] = self.made.len() as u32;
+        self.made.push(id as u32);
+        self.pairs.push(pair);
+        Ok(())
+    }
+
+    fn part(&self, token: &str) -> Result<u32, String> {
+        let Some(id) = self.vocab.get(token) else {
+            return Err(format!("unknown token `{token}`"));
+        };
+        match self.numbers[*id as usize] {
+            Self::NOT_YET => Err(format!("`{token}` (id {id}) only exists after this merge")),
+            number => Ok(number),
+        }
+    }
+
+    /// The id of both together: a fixed token that no merge made before, or the next learned one. That also bounds
+    /// the table by the size of the file.
+    fn made_by(&mut self, left: &str, right: &str) -> Result<usize, String> {
+        let next = self.next_learned;
+        if self.tokens.get(next).is_some_and(|token| token.strip_prefix(left) == Some(right)) {
+            self.next_learned += 1;
+            return Ok(next);
+        }
+        let id = self.vocab.get(format!("{left}{right}").as_str()).map(|id| *id as usize);
+        match id {
+            Some(id) if id < self.first_learned && self.numbers[id] == Self::NOT_YET => Ok(id),
+            _ => Err(match self.tokens.get(next) {
+                Some(token) => format!("`{left}` and `{right}` do not make token {next}, `{token}`"),
+                None => format!("`{left}` and `{right}` make no token that is left"),
+            }),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
+use crate::cpp::{self, Fixed};
 use crate::error::Error;
 use crate::split::PATTERN;
 
@@ -12,16 +14,20 @@ use crate::split::PATTERN;
 pub enum Kind {
     /// General byte-level BPE: the 256 bytes, learned merges, nine special tokens for chat.
     Bpe,
+    /// For C and C++: twenty special tokens first, the 256 bytes, a fixed vocabulary of keywords, operators,
+    /// names, numbers and indentation, learned merges.
+    Cpp,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 1] = [Kind::Bpe];
+    pub const ALL: [Kind; 2] = [Kind::Bpe, Kind::Cpp];
 
     /// The name that users write.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Bpe => "bpe",
+            Kind::Cpp => "cpp",
         }
     }
 
@@ -29,6 +35,7 @@ impl Kind {
     pub fn pattern(self) -> &'static str {
         match self {
             Kind::Bpe => PATTERN,
+            Kind::Cpp => &cpp::PATTERN,
         }
     }
 
@@ -46,6 +53,7 @@ impl Kind {
                 "<|output_start|>",
                 "<|output_end|>",
             ],
+            Kind::Cpp => &cpp::SPECIAL_TOKENS,
         }
     }
 
@@ -53,6 +61,7 @@ impl Kind {
     pub(crate) fn bos(self) -> &'static str {
         match self {
             Kind::Bpe => "<|bos|>",
+            Kind::Cpp => "<BOS>",
         }
     }
 
@@ -60,6 +69,29 @@ impl Kind {
     pub(crate) fn eos(self) -> Option<&'static str> {
         match self {
             Kind::Bpe => None,
+            Kind::Cpp => Some("<EOS>"),
+        }
+    }
+
+    /// Whether the special tokens take the first ids, not the last ones.
+    pub(crate) fn specials_first(self) -> bool {
+        self == Kind::Cpp
+    }
+
+    /// The tokens between bytes and learned ones, used wherever one is a whole piece.
+    pub(crate) fn fixed(self) -> &'static Fixed {
+        static NONE: LazyLock<Fixed> = LazyLock::new(Fixed::default);
+        match self {
+            Kind::Bpe => &NONE,
+            Kind::Cpp => &cpp::FIXED,
+        }
+    }
+
+    /// The merges that come before those that are learned.
+    pub(crate) fn base_merges(self) -> Vec<(u32, u32)> {
+        match self {
+            Kind::Bpe => Vec::new(),
+            Kind::Cpp => cpp::base_merges(),
         }
     }
 }
@@ -90,6 +122,7 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kind.to_string().parse::<Kind>().unwrap(), kind);
             assert!(kind.special_tokens().contains(&kind.bos()));
+            assert!(kind.eos().is_none_or(|eos| kind.special_tokens().contains(&eos)));
         }
         assert!("wordpiece".parse::<Kind>().unwrap_err().to_string().contains("wordpiece"));
     }

@@ -4,12 +4,14 @@
 //! bytes -> split into pieces -> each piece: a token, or merged from its bytes -> ids
 //! ```
 //!
-//! Training gives the merges of `rustbpe`, encoding the ids of `tiktoken` and of Hugging Face's
+//! Two kinds share this: `bpe`, general, and `cpp`, whose pre-tokenizer cuts as a C++ lexer would and whose
+//! vocabulary begins with the words of C++ ([`Kind`]). Training `bpe` gives the merges of `rustbpe`, encoding the ids of `tiktoken` and of Hugging Face's
 //! `tokenizers` on the `tokenizer.json` that [`Tokenizer::save`] writes. Every byte string comes
 //! back from its ids unchanged, UTF-8 or not.
 
 mod classes;
 mod count;
+mod cpp;
 mod decode;
 mod encode;
 mod error;
@@ -24,12 +26,13 @@ mod store;
 mod tiktoken;
 mod tokenizer;
 mod train;
+mod vocabulary;
 
 pub use count::PieceCounts;
 pub use decode::Utf8Stream;
 pub use error::{Error, Result};
 pub use folder::{TOKEN_BYTES_FILE, TOKENIZER_FILE};
 pub use kind::Kind;
-pub use split::{PATTERN, pieces};
+pub use split::pieces;
 pub use stats::{Stats, TokenCount};
 pub use tokenizer::Tokenizer;

@@ -1,12 +1,14 @@
-//! The `bpe` pre-tokenizer: cuts text into pieces, merges never cross a cut.
+//! Cutting text into pieces, which merges never cross, and the `bpe` pre-tokenizer.
 //!
-//! Equal to matching [`PATTERN`] from left to right on every string, in linear time. Byte strings
-//! that are not UTF-8 are cut into stretches first: valid stretches are split as text, each
-//! maximal run of invalid bytes is one piece, so nothing is lost.
+//! A pre-tokenizer is equal to matching its kind's pattern from left to right on every string, in linear
+//! time. Byte strings that are not UTF-8 are cut into stretches first: valid stretches are split as text,
+//! each maximal run of invalid bytes is one piece, so nothing is lost.
 
 use crate::classes::{BYTE_CLASS, Class, Classes};
+use crate::cpp::CppSplitter;
+use crate::kind::Kind;
 
-/// The split pattern as regex engines with possessive quantifiers read it.
+/// The split pattern of `bpe` as regex engines with possessive quantifiers read it.
 pub const PATTERN: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
 
 /// A part of a byte string: text or bytes that are not.
@@ -43,9 +45,42 @@ fn first_stretch(bytes: &[u8]) -> Option<(Stretch<'_>, &[u8])> {
     Some((Stretch::Raw(raw), tail))
 }
 
-/// The pieces of a byte string, in order; their concatenation is `bytes`.
-pub fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let splitter = Splitter::new();
+/// A pre-tokenizer.
+pub(crate) trait Split: Copy {
+    /// With the tables that it needs.
+    fn new() -> Self;
+
+    /// End of the piece that starts at `start < text.len()`. `text` is valid UTF-8 and `start`
+    /// a character boundary; then so is the result.
+    fn piece_end(self, text: &[u8], start: usize) -> usize;
+
+    /// Calls `visit` with the text and the start and end in it of each piece of `bytes`, in order.
+    #[inline]
+    fn for_each_piece(bytes: &[u8], mut visit: impl FnMut(&[u8], usize, usize)) {
+        let splitter = Self::new();
+        for stretch in stretches(bytes) {
+            match stretch {
+                Stretch::Text(text) => {
+                    let text = text.as_bytes();
+                    let mut start = 0;
+                    while start < text.len() {
+                        let end = splitter.piece_end(text, start);
+                        visit(text, start, end);
+                        start = end;
+                    }
+                }
+                Stretch::Raw(bytes) => visit(bytes, 0, bytes.len()),
+            }
+        }
+    }
+}
+
+/// The pieces that `kind` cuts a byte string into, in order; their concatenation is `bytes`.
+pub fn pieces(kind: Kind, bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let end_of = match kind {
+        Kind::Bpe => |text: &[u8], start| Splitter::new().piece_end(text, start),
+        Kind::Cpp => |text: &[u8], start| CppSplitter::new().piece_end(text, start),
+    };
     stretches(bytes).flat_map(move |stretch| {
         let (bytes, raw) = match stretch {
             Stretch::Text(text) => (text.as_bytes(), false),
@@ -56,7 +91,7 @@ pub fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
             if start == bytes.len() {
                 return None;
             }
-            let end = if raw { bytes.len() } else { splitter.piece_end(bytes, start) };
+            let end = if raw { bytes.len() } else { end_of(bytes, start) };
             let piece = &bytes[start..end];
             start = end;
             Some(piece)
@@ -64,12 +99,12 @@ pub fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Cuts `bytes` into parts of about `target` bytes (at least 1) that can be split on their own.
+/// Cuts `bytes` into parts of about `target` bytes (at least 1) that can be split on their own, of every kind.
 ///
-/// A line break followed by an ASCII character that is not whitespace always ends a piece: of the
-/// pattern's alternatives only ` ?[^\s\p{L}\p{N}]++[\r\n]*` and `\s*[\r\n]` reach over a line break
-/// and both stop at such a character. Text without such a place stays whole.
-pub(crate) fn cut_at_lines(bytes: &[u8], target: usize) -> impl Iterator<Item = &[u8]> {
+/// A cut is made between an ASCII letter or digit and an ASCII character that is none and no underscore: in no
+/// pattern does an alternative go on from the one to the other, nor does any look behind. Text without
+/// such a place stays whole.
+pub(crate) fn cut_behind_words(bytes: &[u8], target: usize) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -78,7 +113,7 @@ pub(crate) fn cut_at_lines(bytes: &[u8], target: usize) -> impl Iterator<Item = 
         let skip = target.max(1).min(rest.len());
         let end = rest[skip - 1..]
             .windows(2)
-            .position(|pair| pair[0] == b'\n' && is_ascii_visible(pair[1]))
+            .position(|pair| pair[0].is_ascii_alphanumeric() && is_no_word(pair[1]))
             .map_or(rest.len(), |found| skip + found);
         let (part, tail) = rest.split_at(end);
         rest = tail;
@@ -86,25 +121,23 @@ pub(crate) fn cut_at_lines(bytes: &[u8], target: usize) -> impl Iterator<Item = 
     })
 }
 
-fn is_ascii_visible(byte: u8) -> bool {
-    matches!(BYTE_CLASS[usize::from(byte)], Class::Letter | Class::Number | Class::Other)
+fn is_no_word(byte: u8) -> bool {
+    byte.is_ascii() && !byte.is_ascii_alphanumeric() && byte != b'_'
 }
 
-/// The state that splitting needs: the class tables.
+/// The pre-tokenizer of `bpe`: the class tables.
 #[derive(Clone, Copy)]
 pub(crate) struct Splitter {
     classes: &'static Classes,
 }
 
-impl Splitter {
-    pub(crate) fn new() -> Splitter {
+impl Split for Splitter {
+    fn new() -> Splitter {
         Splitter { classes: Classes::get() }
     }
 
-    /// End of the piece that starts at `start < text.len()`. `text` is valid UTF-8 and `start`
-    /// a character boundary; then so is the result.
     #[inline]
-    pub(crate) fn piece_end(self, text: &[u8], start: usize) -> usize {
+    fn piece_end(self, text: &[u8], start: usize) -> usize {
         let (class, next) = self.class_at(text, start);
         match class {
             Class::Letter => self.letters_end(text, next),
@@ -130,11 +163,14 @@ impl Splitter {
                 Some((Class::Space | Class::Newline, _)) => self.whitespace_end(text, start),
                 _ => next,
             },
-            // `class_at` never returns `NonAscii`.
-            Class::Newline | Class::NonAscii => self.whitespace_end(text, start),
+            // `class_at` never returns the other two.
+            Class::Newline | Class::NonAscii | Class::Upper => self.whitespace_end(text, start),
         }
     }
 
+}
+
+impl Splitter {
     /// Class of the character at `at` and the position behind it.
     #[inline]
     fn class_at(self, text: &[u8], at: usize) -> (Class, usize) {
@@ -152,7 +188,7 @@ impl Splitter {
     #[cold]
     #[inline(never)]
     fn class_outside_ascii(self, text: &[u8], at: usize) -> (Class, usize) {
-        let (code_point, width) = decode(&text[at..]);
+        let (code_point, width) = code_point_at(&text[at..]);
         (self.classes.of(code_point), at + width)
     }
 
@@ -254,7 +290,7 @@ fn contraction_end(text: &[u8], start: usize) -> Option<usize> {
 }
 
 /// First code point of valid UTF-8 and its width in bytes.
-fn decode(text: &[u8]) -> (u32, usize) {
+pub(crate) fn code_point_at(text: &[u8]) -> (u32, usize) {
     let tail = |index: usize| u32::from(text[index] & 0x3f);
     let lead = u32::from(text[0]);
     match lead {
@@ -270,7 +306,7 @@ mod tests {
     use super::*;
 
     fn split(text: &str) -> Vec<&str> {
-        pieces(text.as_bytes()).map(|piece| std::str::from_utf8(piece).unwrap()).collect()
+        pieces(Kind::Bpe, text.as_bytes()).map(|piece| std::str::from_utf8(piece).unwrap()).collect()
     }
 
     #[test]
@@ -301,10 +337,10 @@ mod tests {
 
     #[test]
     fn invalid_bytes_are_pieces_of_their_own() {
-        let got: Vec<&[u8]> = pieces(b"ab\xff\xfe cd\xe2\x82").collect();
+        let got: Vec<&[u8]> = pieces(Kind::Bpe, b"ab\xff\xfe cd\xe2\x82").collect();
         assert_eq!(got, [b"ab".as_slice(), b"\xff\xfe", b" cd", b"\xe2\x82"]);
-        assert_eq!(pieces(b"\xff").collect::<Vec<_>>(), [b"\xff"]);
-        assert_eq!(pieces(b"").count(), 0);
+        assert_eq!(pieces(Kind::Bpe, b"\xff").collect::<Vec<_>>(), [b"\xff"]);
+        assert_eq!(pieces(Kind::Bpe, b"").count(), 0);
     }
 
     #[test]
@@ -320,14 +356,16 @@ mod tests {
     }
 
     #[test]
-    fn parts_cut_at_lines_have_the_same_pieces() {
-        let text = "a\n\n  b;\nc {\r\n}\n\u{a0}d\nfoo\n".repeat(5);
-        for target in 1..text.len() + 2 {
-            let parts: Vec<&[u8]> = cut_at_lines(text.as_bytes(), target).collect();
-            assert_eq!(parts.concat(), text.as_bytes());
-            let got: Vec<&[u8]> = parts.iter().flat_map(|part| pieces(part)).collect();
-            assert_eq!(got, pieces(text.as_bytes()).collect::<Vec<_>>());
+    fn parts_have_the_pieces_of_the_whole() {
+        let text = "a\n\n  b;\nc {\r\n}\n\u{a0}d\nfoo_1 x's(int)0x1F, _y\n".repeat(5);
+        for kind in Kind::ALL {
+            for target in 1..text.len() + 2 {
+                let parts: Vec<&[u8]> = cut_behind_words(text.as_bytes(), target).collect();
+                assert_eq!(parts.concat(), text.as_bytes());
+                let got: Vec<&[u8]> = parts.iter().flat_map(|part| pieces(kind, part)).collect();
+                assert_eq!(got, pieces(kind, text.as_bytes()).collect::<Vec<_>>());
+            }
         }
-        assert!(cut_at_lines(text.as_bytes(), 1).count() > 10);
+        assert!(cut_behind_words(text.as_bytes(), 1).count() > 40);
     }
 }

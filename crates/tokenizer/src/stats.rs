@@ -72,7 +72,7 @@ impl Tokenizer {
             .filter(|(bytes, _)| **bytes == 1)
             .map(|(_, count)| count)
             .sum();
-        let ordinary = self.merges().len();
+        let ordinary = self.vocab_size() - self.kind().special_tokens().len();
         let used_ids = counts.iter().filter(|count| **count > 0).count();
         Stats {
             kind: self.kind().to_string(),
@@ -93,13 +93,14 @@ impl Tokenizer {
 
     /// The ordinary ids with the highest key above 0, lower ids first among equals.
     fn top(&self, top: usize, counts: &[u64], key: impl Fn(u32) -> u64) -> Vec<TokenCount> {
-        let mut ids: Vec<u32> = (0..self.merges().len() as u32).filter(|id| key(*id) > 0).collect();
+        let ordinary = self.vocabulary().ordinary().map(|(id, _)| id);
+        let mut ids: Vec<u32> = ordinary.filter(|id| key(*id) > 0).collect();
         ids.sort_by_key(|id| std::cmp::Reverse(key(*id)));
         ids.truncate(top);
         ids.into_iter()
             .map(|id| TokenCount {
                 id,
-                text: String::from_utf8_lossy(self.merges().token(id)).into_owned(),
+                text: String::from_utf8_lossy(self.token(id).unwrap_or_default()).into_owned(),
                 bytes: self.token_bytes()[id as usize],
                 count: counts[id as usize],
             })

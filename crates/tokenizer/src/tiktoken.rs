@@ -32,12 +32,17 @@ impl Tokenizer {
 
     /// Writes the vocabulary without special tokens in tiktoken's format.
     ///
+    /// A rank of that format is both an id and the order of merging. With `cpp` these differ: there the ranks are the
+    /// order of merging, so that text is cut into the same tokens, and not Kiln's ids. Fixed tokens that no merge
+    /// makes come last; tiktoken may use one inside a longer piece, which Kiln never does.
+    ///
     /// # Errors
     /// What `writer` returns.
     pub fn write_tiktoken(&self, mut writer: impl Write) -> io::Result<()> {
         let merges = self.merges();
-        for rank in 0..merges.len() as u32 {
-            writeln!(writer, "{} {rank}", STANDARD.encode(merges.token(rank)))?;
+        let merged = (0..merges.len() as u32).map(|rank| merges.token(rank));
+        for (rank, token) in merged.chain(self.vocabulary().whole_only()).enumerate() {
+            writeln!(writer, "{} {rank}", STANDARD.encode(token))?;
         }
         writer.flush()
     }

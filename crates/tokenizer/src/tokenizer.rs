@@ -6,13 +6,15 @@ use crate::count::PieceCounts;
 use crate::encode::Encoder;
 use crate::error::{Error, Result};
 use crate::kind::Kind;
-use crate::merges::{BYTES, Merges};
+use crate::merges::Merges;
 use crate::train;
+use crate::vocabulary::Vocabulary;
 
 /// A byte-level BPE tokenizer.
 ///
-/// Ids 0-255 are the bytes, id `256 + k` is merge `k`, the special tokens take the last ids.
-/// Lossless on every byte string.
+/// Of kind `bpe` ids 0-255 are the bytes, id `256 + k` is merge `k`, the special tokens take the last ids.
+/// Of kind `cpp` ids 0-19 are the special tokens, then come the bytes, the fixed vocabulary and what was
+/// learned. Lossless on every byte string.
 ///
 /// ```
 /// use kiln_tokenizer::{Kind, Tokenizer};
@@ -23,7 +25,6 @@ use crate::train;
 /// # Ok::<(), kiln_tokenizer::Error>(())
 /// ```
 pub struct Tokenizer {
-    kind: Kind,
     encoder: Encoder,
     token_bytes: Vec<u32>,
     fingerprint: String,
@@ -54,8 +55,7 @@ impl Tokenizer {
     /// 1.4 GB in all.
     pub fn train_from_counts(counts: &PieceCounts, vocab_size: usize) -> Result<Tokenizer> {
         let kind = counts.kind();
-        let specials = kind.special_tokens().len();
-        let minimum = BYTES + specials;
+        let minimum = Vocabulary::smallest(kind);
         if vocab_size < minimum {
             return Err(Error::VocabTooSmall { requested: vocab_size, minimum });
         }
@@ -63,30 +63,33 @@ impl Tokenizer {
         if vocab_size as u64 > limit {
             return Err(Error::TooLarge { what: "the vocabulary", size: vocab_size as u64, limit });
         }
-        let pairs = train::train(counts, vocab_size - minimum)?;
-        let merges = pairs.len();
-        if minimum + merges < vocab_size {
+        let merges = train::train(counts, vocab_size - minimum)?;
+        let tokenizer = Tokenizer::from_merges(kind, merges);
+        let available = tokenizer.vocab_size();
+        if available < vocab_size {
             return Err(Error::VocabTooLarge {
                 requested: vocab_size,
-                available: minimum + merges,
-                merges,
-                specials,
+                available,
+                fixed: kind.fixed().tokens().len(),
+                merges: available - minimum,
+                specials: kind.special_tokens().len(),
             });
         }
-        Ok(Tokenizer::from_merges(kind, Merges::new(pairs)))
+        Ok(tokenizer)
     }
 
     /// A tokenizer of merges that are known to be consistent.
     pub(crate) fn from_merges(kind: Kind, merges: Merges) -> Tokenizer {
-        let lengths = (0..merges.len() as u32).map(|id| merges.token(id).len() as u32);
-        let token_bytes = lengths.chain(kind.special_tokens().iter().map(|_| 0)).collect();
         let fingerprint = fingerprint(kind, &merges);
-        Tokenizer { kind, encoder: Encoder::new(merges), token_bytes, fingerprint }
+        let vocabulary = Vocabulary::new(kind, merges);
+        let mut token_bytes = vec![0; vocabulary.len()];
+        vocabulary.ordinary().for_each(|(id, token)| token_bytes[id as usize] = token.len() as u32);
+        Tokenizer { encoder: Encoder::new(vocabulary), token_bytes, fingerprint }
     }
 
     /// The kind, which fixes pre-tokenizer and special tokens.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.vocabulary().kind()
     }
 
     /// Number of ids, special tokens included.
@@ -97,28 +100,28 @@ impl Tokenizer {
     /// The special token that begins every document.
     pub fn bos_id(&self) -> u32 {
         // `from_merges` adds all special tokens of the kind, of which BOS is one.
-        self.special(self.kind.bos()).unwrap_or(self.merges().len() as u32)
+        self.special(self.kind().bos()).unwrap_or(self.vocabulary().first_special())
     }
 
     /// The special token that ends a document, where the kind has one.
     pub fn eos_id(&self) -> Option<u32> {
-        self.kind.eos().and_then(|name| self.special(name))
+        self.kind().eos().and_then(|name| self.special(name))
     }
 
     /// Id of a special token by its full name, for example `<|user_start|>`.
     pub fn special(&self, name: &str) -> Option<u32> {
-        let index = self.kind.special_tokens().iter().position(|special| *special == name)?;
-        Some((self.merges().len() + index) as u32)
+        let index = self.kind().special_tokens().iter().position(|special| *special == name)?;
+        Some(self.vocabulary().first_special() + index as u32)
     }
 
     /// Special tokens and their ids.
     pub fn specials(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        self.kind.special_tokens().iter().copied().zip(self.merges().len() as u32..)
+        self.kind().special_tokens().iter().copied().zip(self.vocabulary().first_special()..)
     }
 
     /// Whether `id` is a special token.
     pub fn is_special(&self, id: u32) -> bool {
-        (self.merges().len()..self.vocab_size()).contains(&(id as usize))
+        self.vocabulary().is_special(id)
     }
 
     /// Length in bytes of each id's text, 0 for special tokens. Shape: `[vocab_size]`.
@@ -128,15 +131,11 @@ impl Tokenizer {
 
     /// Bytes of an id, the name of a special token; `None` outside the vocabulary.
     pub fn token(&self, id: u32) -> Option<&[u8]> {
-        let ordinary = self.merges().len();
-        if (id as usize) < ordinary {
-            return Some(self.merges().token(id));
-        }
-        self.kind.special_tokens().get(id as usize - ordinary).map(|name| name.as_bytes())
+        self.vocabulary().token(id)
     }
 
     /// A short text that is equal for equal tokenizers: the first 128 bits of a BLAKE3 hash over
-    /// kind, special tokens and merges, in hexadecimal. Runs store it to notice a changed one.
+    /// kind, special tokens, fixed tokens and merges, in hexadecimal. Runs store it to notice a changed one.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -194,8 +193,12 @@ impl Tokenizer {
         self.token(id).ok_or(Error::UnknownId { id, vocab_size: self.vocab_size() })
     }
 
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        self.encoder.vocabulary()
+    }
+
     pub(crate) fn merges(&self) -> &Merges {
-        self.encoder.merges()
+        self.vocabulary().merges()
     }
 }
 
@@ -203,7 +206,7 @@ impl fmt::Debug for Tokenizer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Tokenizer")
-            .field("kind", &self.kind)
+            .field("kind", &self.kind())
             .field("vocab_size", &self.vocab_size())
             .field("fingerprint", &self.fingerprint)
             .finish_non_exhaustive()
@@ -212,10 +215,13 @@ impl fmt::Debug for Tokenizer {
 
 fn fingerprint(kind: Kind, merges: &Merges) -> String {
     let mut hasher = blake3::Hasher::new();
-    for name in [kind.name()].iter().chain(kind.special_tokens()) {
-        hasher.update(&(name.len() as u64).to_le_bytes());
-        hasher.update(name.as_bytes());
-    }
+    let mut update = |text: &[u8]| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text);
+    };
+    update(kind.name().as_bytes());
+    kind.special_tokens().iter().for_each(|name| update(name.as_bytes()));
+    kind.fixed().tokens().iter().for_each(|token| update(token));
     let pairs: Vec<u8> = merges
         .pairs()
         .iter()

@@ -1,6 +1,7 @@
 //! BPE training: from piece counts to merges.
 //!
-//! At each step the pair with the highest count becomes a token; of equal counts the smallest
+//! The text begins as bytes, with the merges of the kind that come before all others made, and without the
+//! pieces that are fixed tokens, which are never merged. At each step the pair with the highest count becomes a token; of equal counts the smallest
 //! (left id, right id) wins. A pair's count sums, over distinct pieces, the piece's count times the
 //! adjacent positions that hold the pair, overlapping ones too.
 //!
@@ -19,7 +20,7 @@ use std::collections::BinaryHeap;
 
 use crate::count::PieceCounts;
 use crate::error::{Error, Result};
-use crate::merges::{BYTES, pack};
+use crate::merges::{MergeScratch, Merges, pack};
 
 /// Marks the inside of tokens and the gaps between pieces.
 const NONE: u32 = u32::MAX;
@@ -74,67 +75,69 @@ struct Side {
     seen: Vec<u32>,
 }
 
-/// The merges of a corpus in order, at most `max_merges`; fewer when no pair is left.
+/// The merges of the kind and those of a corpus in order, until `wanted` tokens are learned (fixed tokens that a
+/// merge makes do not count) or no pair is left.
 ///
 /// # Errors
-/// [`Error::TooLarge`] when the distinct pieces have 4 GiB or more in all.
-pub(crate) fn train(counts: &PieceCounts, max_merges: usize) -> Result<Vec<(u32, u32)>> {
-    let mut trainer = Trainer::new(counts)?;
-    let mut merges = Vec::with_capacity(max_merges.min(1 << 20));
-    while merges.len() < max_merges
-        && let Some(pair) = trainer.step()
+/// [`Error::TooLarge`] when the distinct pieces have 1.4 GB or more in all.
+pub(crate) fn train(counts: &PieceCounts, wanted: usize) -> Result<Merges> {
+    let fixed = counts.kind().fixed();
+    let mut merges = Merges::new(counts.kind().base_merges());
+    let mut trainer = Trainer::new(counts, &merges)?;
+    let mut learned = 0;
+    while learned < wanted
+        && let Some((left, right)) = trainer.step()
     {
-        merges.push(pair);
+        merges.push(left, right);
+        if fixed.place(merges.token(merges.len() as u32 - 1)).is_none() {
+            learned += 1;
+        }
     }
     Ok(merges)
 }
 
 impl Trainer {
-    fn new(counts: &PieceCounts) -> Result<Trainer> {
+    fn new(counts: &PieceCounts, base: &Merges) -> Result<Trainer> {
         let mut trainer = Trainer {
-            slots: fill_slots(counts)?,
+            slots: fill_slots(counts, base)?,
             positions: Vec::new(),
             heap: BinaryHeap::new(),
-            lens: vec![1; BYTES],
+            lens: (0..base.len() as u32).map(|id| base.token(id).len() as u32).collect(),
             lefts: Side::default(),
             rights: Side::default(),
             merged_at: Vec::new(),
         };
-        trainer.list_byte_pairs();
+        trainer.list_first_pairs();
         Ok(trainer)
     }
 
-    fn list_byte_pairs(&mut self) {
-        let byte_pair = |pair: &[Slot]| {
-            (pair[0].id != NONE && pair[1].id != NONE)
-                .then(|| pair[0].id as usize * BYTES + pair[1].id as usize)
-        };
-        let mut found = vec![Neighbour::default(); BYTES * BYTES];
-        for pair in self.slots.windows(2) {
-            if let Some(index) = byte_pair(pair) {
-                found[index].count += u64::from(pair[0].weight);
-                found[index].len += 1;
-            }
-        }
+    fn list_first_pairs(&mut self) {
+        let tokens = self.lens.len();
+        let mut found = vec![Neighbour::default(); tokens * tokens];
+        for_each_pair(&self.slots, &self.lens, |_, left, right, weight| {
+            let pair = &mut found[left as usize * tokens + right as usize];
+            pair.count += u64::from(weight);
+            pair.len += 1;
+        });
         let mut total = 0;
         let mut candidates = Vec::new();
         for (index, pair) in found.iter_mut().enumerate().filter(|(_, pair)| pair.len > 0) {
             pair.cursor = total;
             candidates.push(Candidate {
                 count: pair.count,
-                pair: Reverse(pack((index / BYTES) as u32, (index % BYTES) as u32)),
+                pair: Reverse(pack((index / tokens) as u32, (index % tokens) as u32)),
                 first: total,
                 len: pair.len,
             });
             total += pair.len;
         }
-        self.positions.resize(total as usize, 0);
-        for (at, pair) in self.slots.windows(2).enumerate() {
-            if let Some(index) = byte_pair(pair) {
-                self.positions[found[index].cursor as usize] = at as u32;
-                found[index].cursor += 1;
-            }
-        }
+        let positions = &mut self.positions;
+        positions.resize(total as usize, 0);
+        for_each_pair(&self.slots, &self.lens, |at, left, right, _| {
+            let pair = &mut found[left as usize * tokens + right as usize];
+            positions[pair.cursor as usize] = at;
+            pair.cursor += 1;
+        });
         self.heap = candidates.into();
     }
 
@@ -285,8 +288,26 @@ impl Side {
     }
 }
 
+/// Calls `visit` with position, both ids and weight of each pair, in order.
+#[inline]
+fn for_each_pair(slots: &[Slot], lens: &[u32], mut visit: impl FnMut(u32, u32, u32, u32)) {
+    // The first slot of all and the one behind each piece are gaps.
+    let mut at = 1;
+    while let Some(slot) = slots.get(at) {
+        let next = at + lens[slot.id as usize] as usize;
+        let right = slots[next].id;
+        if right == NONE {
+            at = next + 1;
+        } else {
+            visit(at as u32, slot.id, right, slot.weight);
+            at = next;
+        }
+    }
+}
+
 /// Lays the distinct pieces of two bytes and more out in a row, a gap before and behind each.
-fn fill_slots(counts: &PieceCounts) -> Result<Vec<Slot>> {
+fn fill_slots(counts: &PieceCounts, base: &Merges) -> Result<Vec<Slot>> {
+    let fixed = counts.kind().fixed();
     let mut size = 1u64;
     counts.for_each(|piece, count| size += (piece.len() as u64 + 1) * copies(count));
     // Each byte starts one pair and each merge, which ends a token, lists at most two new ones.
@@ -297,20 +318,55 @@ fn fill_slots(counts: &PieceCounts) -> Result<Vec<Slot>> {
     let gap = Slot { id: NONE, weight: 0 };
     let mut slots = Vec::with_capacity(size as usize);
     slots.push(gap);
+    let mut first_merges = FirstMerges::new(base);
     counts.for_each(|piece, count| {
-        if piece.len() < 2 {
+        if piece.len() < 2 || fixed.place(piece).is_some() {
             return;
         }
         // A count beyond u32 is spread over copies of the piece, which changes no pair's count.
         let mut left = count;
         while left > 0 {
             let weight = left.min(u64::from(u32::MAX)) as u32;
+            let first = slots.len();
             slots.extend(piece.iter().map(|byte| Slot { id: u32::from(*byte), weight }));
+            first_merges.apply(piece, &mut slots[first..]);
             slots.push(gap);
             left -= u64::from(weight);
         }
     });
     Ok(slots)
+}
+
+/// Makes the merges that come before those that are learned.
+struct FirstMerges<'a> {
+    base: &'a Merges,
+    /// By byte: whether a merge makes a token that begins with it.
+    begins: [bool; 256],
+    scratch: MergeScratch,
+    ids: Vec<u32>,
+}
+
+impl FirstMerges<'_> {
+    fn new(base: &Merges) -> FirstMerges<'_> {
+        let mut begins = [false; 256];
+        base.pairs().iter().for_each(|(left, _)| begins[usize::from(base.token(*left)[0])] = true);
+        FirstMerges { base, begins, scratch: MergeScratch::default(), ids: Vec::new() }
+    }
+
+    fn apply(&mut self, piece: &[u8], slots: &mut [Slot]) {
+        if !piece.iter().any(|byte| self.begins[usize::from(*byte)]) {
+            return;
+        }
+        self.ids.clear();
+        self.base.merge(piece, &mut self.scratch, &mut self.ids);
+        let mut at = 0;
+        for id in &self.ids {
+            let end = at + self.base.token(*id).len();
+            slots[at..end].iter_mut().for_each(|slot| slot.id = NONE);
+            (slots[at].id, slots[end - 1].id) = (*id, *id);
+            at = end;
+        }
+    }
 }
 
 fn copies(count: u64) -> u64 {
@@ -330,6 +386,6 @@ mod tests {
             counts.add_piece(piece, 0, 2, count);
         }
         let pair = |text: &[u8; 2]| (u32::from(text[0]), u32::from(text[1]));
-        assert_eq!(train(&counts, 9).unwrap(), [pair(b"cd"), pair(b"ef"), pair(b"ab")]);
+        assert_eq!(train(&counts, 9).unwrap().pairs(), [pair(b"cd"), pair(b"ef"), pair(b"ab")]);
     }
 }

@@ -1,10 +1,10 @@
-//! `kiln corpus`: source trees to documents.
+//! `kiln corpus files`: one document for each source file.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use kiln_corpus::{
     DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, FilesOptions, FilesSummary, collect_files,
 };
@@ -14,19 +14,7 @@ use crate::interrupt;
 use crate::output::{Align, Console, Table, bytes, count};
 
 /// So many skipped files are shown for each cause; `--json` has more.
-const SHOWN_EXAMPLES: usize = 3;
-
-/// Of the group's help.
-pub const EXAMPLES: &str = "\
-Examples:
-  kiln corpus files ~/src/leveldb --out documents
-  kiln corpus files ~/src --projects-dir --out documents --validation-share 0.05";
-
-/// What to make of source trees.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    Files(FilesArgs),
-}
+pub const SHOWN_EXAMPLES: usize = 3;
 
 /// Write one JSONL document for each C and C++ file
 ///
@@ -73,14 +61,8 @@ pub struct FilesArgs {
     format: TableFormat,
 }
 
-/// Runs one of the commands.
-pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
-    match command {
-        Command::Files(args) => files(args, console),
-    }
-}
-
-fn files(args: FilesArgs, console: &Console) -> anyhow::Result<()> {
+/// Writes the documents and tells what was found.
+pub fn run(args: FilesArgs, console: &Console) -> anyhow::Result<()> {
     let json = args.format.json;
     let options = args.into_options();
     let graceful = interrupt::claim();
@@ -163,7 +145,7 @@ fn skipped_table(summary: &FilesSummary) -> Table {
 }
 
 /// `a`, `a, b`, or the first and last of many.
-fn list_names(names: &[&str]) -> String {
+pub fn list_names(names: &[&str]) -> String {
     match names {
         [first, .., last] if names.len() > 4 => {
             format!("{} files ({first} to {last})", names.len())

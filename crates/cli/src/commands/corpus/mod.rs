@@ -1,0 +1,38 @@
+//! `kiln corpus`: source trees to documents. One file for each command.
+
+mod files;
+mod graph;
+mod index;
+mod parser;
+mod shard;
+
+use clap::Subcommand;
+
+use crate::output::Console;
+
+/// Of the group's help.
+pub const EXAMPLES: &str = "\
+Examples:
+  kiln corpus files ~/src/leveldb --out documents
+  kiln corpus files ~/src --projects-dir --out documents --validation-share 0.05
+  kiln corpus index ~/src/leveldb --out documents --tokenizer tokenizer
+  kiln corpus graph ~/src/leveldb --function DBImpl::Get";
+
+/// What to make of source trees.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Files(files::FilesArgs),
+    Index(Box<index::IndexArgs>),
+    Graph(Box<graph::GraphArgs>),
+    Shard(Box<shard::ShardArgs>),
+}
+
+/// Runs one of the commands.
+pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
+    match command {
+        Command::Files(args) => files::run(args, console),
+        Command::Index(args) => index::run(*args, console),
+        Command::Graph(args) => graph::run(*args, console),
+        Command::Shard(args) => shard::run(*args, console),
+    }
+}

@@ -1,0 +1,110 @@
+//! Compile databases: `compile_commands.json`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::arguments::{absolute, parser_arguments};
+use crate::IndexError;
+
+/// How one file is compiled.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Command {
+    /// Absolute.
+    pub file: PathBuf,
+    /// As the parser takes them, paths absolute.
+    pub arguments: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    directory: String,
+    file: String,
+    command: Option<String>,
+    arguments: Option<Vec<String>>,
+}
+
+/// The database that is named, or that of the project: in its root, or in its build folder.
+pub(super) fn find(root: &Path, named: Option<&Path>) -> Option<PathBuf> {
+    match named {
+        Some(path) if path.is_dir() => Some(path.join("compile_commands.json")),
+        Some(path) => Some(path.to_path_buf()),
+        None => ["compile_commands.json", "build/compile_commands.json"]
+            .into_iter()
+            .map(|name| root.join(name))
+            .find(|path| path.is_file()),
+    }
+}
+
+/// Reads a database. Folders count from the database's own where they are not absolute.
+pub(super) fn read(path: &Path) -> Result<Vec<Command>, IndexError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| IndexError::ReadCompileCommands { path: path.to_path_buf(), source })?;
+    let failed = |detail: String| IndexError::CompileCommands { path: path.to_path_buf(), detail };
+    let entries: Vec<Entry> =
+        serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+    let base = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let base = base.parent().unwrap_or(Path::new("/"));
+    let command = |(number, entry): (usize, Entry)| {
+        let directory = absolute(base, &entry.directory);
+        let file = absolute(&directory, &entry.file);
+        let words = match (entry.arguments, entry.command) {
+            (Some(arguments), _) => arguments,
+            (None, Some(command)) => shlex::split(&command).ok_or_else(|| {
+                failed(format!("entry {number} ({}): a quote is not closed", entry.file))
+            })?,
+            (None, None) => {
+                return Err(failed(format!("entry {number} ({}): no command", entry.file)));
+            }
+        };
+        let arguments = parser_arguments(&words, &directory, &file);
+        Ok(Command { file, arguments })
+    };
+    entries.into_iter().enumerate().map(command).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<Vec<Command>, IndexError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("compile_commands.json");
+        fs::write(&path, text).unwrap();
+        read(&path)
+    }
+
+    #[test]
+    fn splits_commands_as_a_shell_would() {
+        let text = r#"[{"directory": "/p/my build", "file": "../a b.cc",
+            "command": "g++ '-I../in clude' -DNAME=\"\\\"x y\\\"\" -DQ=\\ z -c '../a b.cc'"}]"#;
+        let commands = read_text(text).unwrap();
+        assert_eq!(commands[0].file, Path::new("/p/a b.cc"));
+        assert_eq!(commands[0].arguments, ["-I/p/in clude", "-DNAME=\"x y\"", "-DQ= z"]);
+    }
+
+    #[test]
+    fn takes_lists_of_arguments() {
+        let text = r#"[{"directory": "/p", "file": "a.cc", "arguments": ["c++", "-I", "x y", "a.cc"], "output": "a.o"}]"#;
+        assert_eq!(read_text(text).unwrap()[0].arguments, ["-I/p/x y"]);
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let open = r#"[{"directory": "/p", "file": "a.cc", "command": "g++ 'x"}]"#;
+        assert!(
+            read_text(open)
+                .unwrap_err()
+                .to_string()
+                .contains("entry 0 (a.cc): a quote is not closed")
+        );
+        assert!(read_text("{").unwrap_err().to_string().contains("line 1"));
+        let nothing = r#"[{"directory": "/p", "file": "a.cc"}]"#;
+        assert!(read_text(nothing).unwrap_err().to_string().contains("no command"));
+        assert!(matches!(
+            read(Path::new("/nowhere/x.json")),
+            Err(IndexError::ReadCompileCommands { .. })
+        ));
+    }
+}

@@ -1,0 +1,141 @@
+//! Gathers the units of a project.
+
+use std::path::Path;
+
+use kiln_clang::Library;
+use rustc_hash::FxHashMap;
+
+use super::headers::{HeaderIndex, include_folders, shadows};
+use super::system::SystemHeaders;
+use super::{Language, Unit, database, is_source};
+use crate::{IndexError, ProjectInput};
+
+/// What every unit gets: no warnings, every error, and no guesses at misspelt names, which would make up calls.
+const ALWAYS: [&str; 3] = ["-w", "-ferror-limit=0", "-fno-spell-checking"];
+
+/// The units of a project and what to do with its other files.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// By name.
+    pub units: Vec<Unit>,
+    /// Folders of system headers for C++.
+    pub system: Vec<std::path::PathBuf>,
+    /// Arguments for files that no unit reaches, which are parsed on their own.
+    pub spare: Vec<String>,
+}
+
+/// Finds out how the project is compiled. `root` is absolute.
+pub(crate) fn plan(
+    input: &ProjectInput,
+    root: &Path,
+    library: Library,
+    compile_commands: Option<&Path>,
+) -> Result<Plan, IndexError> {
+    let system = SystemHeaders::of_this_machine(library);
+    let (mut units, spare) = match database::find(root, compile_commands) {
+        Some(path) => from_database(input, root, &system, &path)?,
+        None => from_sources(input, root, &system),
+    };
+    units.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Plan { units, system: system.cxx, spare })
+}
+
+/// Entries for files of the project; of several for one file the first counts.
+fn from_database(
+    input: &ProjectInput,
+    root: &Path,
+    system: &SystemHeaders,
+    path: &Path,
+) -> Result<(Vec<Unit>, Vec<String>), IndexError> {
+    let names: FxHashMap<_, _> =
+        input.files.iter().map(|file| (root.join(&file.name), &file.name)).collect();
+    let mut units: FxHashMap<&str, Unit> = FxHashMap::default();
+    for command in database::read(path)? {
+        let real = command.file.canonicalize().unwrap_or_else(|_| command.file.clone());
+        let Some(name) = names.get(&command.file).or_else(|| names.get(&real)) else {
+            continue;
+        };
+        units.entry(name).or_insert_with(|| {
+            let language = language(&command.arguments, name);
+            let arguments = complete(language, None, command.arguments, system);
+            Unit { name: name.to_string(), language, arguments }
+        });
+    }
+    let units: Vec<Unit> = units.into_values().collect();
+    // What the database leaves out is most likely compiled as most of it is.
+    let spare =
+        most_common(&units).unwrap_or_else(|| complete(Language::Cxx, None, Vec::new(), system));
+    Ok((units, spare))
+}
+
+fn language(arguments: &[String], name: &str) -> Language {
+    match arguments.iter().rev().find_map(|argument| argument.strip_prefix("-x")) {
+        Some("c" | "c-header") => Language::C,
+        Some("c++" | "c++-header") => Language::Cxx,
+        _ => Language::of_file(name),
+    }
+}
+
+fn most_common(units: &[Unit]) -> Option<Vec<String>> {
+    let mut counts: FxHashMap<&[String], usize> = FxHashMap::default();
+    for unit in units.iter().filter(|unit| unit.language == Language::Cxx) {
+        *counts.entry(&unit.arguments).or_default() += 1;
+    }
+    counts
+        .into_iter()
+        .max_by(|(a, m), (b, n)| m.cmp(n).then(b.cmp(a)))
+        .map(|(arguments, _)| arguments.to_vec())
+}
+
+/// Every source file is a unit; folders are found by the includes that they make resolve.
+fn from_sources(
+    input: &ProjectInput,
+    root: &Path,
+    system: &SystemHeaders,
+) -> (Vec<Unit>, Vec<String>) {
+    let index = HeaderIndex::new(&input.files);
+    let folders = include_folders(&input.files, &index, &[], &system.cxx);
+    let mut own = Vec::new();
+    for folder in &folders {
+        let folder = root.join(folder);
+        let path = folder.to_string_lossy().trim_end_matches('/').to_string();
+        if shadows(&folder, &system.cxx) {
+            own.extend(["-iquote".to_string(), path]);
+        } else {
+            own.push(format!("-I{path}"));
+        }
+    }
+    let arguments = |language| complete(language, Some("c++17"), own.clone(), system);
+    let units = input.files.iter().filter(|file| is_source(&file.name)).map(|file| {
+        let language = Language::of_file(&file.name);
+        Unit { name: file.name.clone(), language, arguments: arguments(language) }
+    });
+    (units.collect(), arguments(Language::Cxx))
+}
+
+/// Adds what the project's own arguments lack.
+fn complete(
+    language: Language,
+    standard: Option<&str>,
+    own: Vec<String>,
+    system: &SystemHeaders,
+) -> Vec<String> {
+    let mut arguments: Vec<String> = ALWAYS.iter().map(ToString::to_string).collect();
+    let has = |prefix: &str| own.iter().any(|argument| argument.starts_with(prefix));
+    if !has("-x") {
+        arguments.push(if language == Language::C { "-xc" } else { "-xc++" }.to_string());
+    }
+    if !has("-std=") && !has("--std=") {
+        let standard = match language {
+            Language::C => "c11",
+            Language::Cxx => standard.unwrap_or("c++17"),
+        };
+        arguments.push(format!("-std={standard}"));
+    }
+    let bare = own.iter().any(|argument| argument == "-nostdinc");
+    arguments.extend(own);
+    if !bare {
+        arguments.extend(system.arguments(language));
+    }
+    arguments
+}

@@ -1,0 +1,136 @@
+//! The one entrance: a project's files in, its definitions and calls out.
+
+use std::fmt;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::thread;
+
+use kiln_clang::Library;
+
+use crate::{File, IndexError, Parser, Project, ProjectInput, clang, preamble::preamble};
+
+/// Which parser to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ParserChoice {
+    /// libclang where it is found, else the embedded parser.
+    #[default]
+    Auto,
+    /// The embedded parser.
+    TreeSitter,
+    /// libclang; where none is found, the embedded parser and a notice.
+    Clang,
+}
+
+/// How to parse.
+#[derive(Debug, Clone, Default)]
+pub struct ParseOptions {
+    /// Which parser to take.
+    pub parser: ParserChoice,
+    /// The libclang to load, in place of looking for one.
+    pub libclang: Option<PathBuf>,
+    /// The compile database, in place of the project's `compile_commands.json` or `build/compile_commands.json`.
+    pub compile_commands: Option<PathBuf>,
+    /// Units that are parsed at a time; 0 stands for one per processor.
+    pub threads: usize,
+}
+
+/// How far parsing has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Units that are done.
+    pub done: u64,
+    /// All units.
+    pub total: u64,
+}
+
+/// Something the user should hear, though parsing goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// No libclang was found, so that the embedded parser was used.
+    LibclangMissing,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LibclangMissing => f.write_str(
+                "no libclang found, going on with the embedded parser; for exact call graphs install one \
+                 (Debian or Ubuntu: apt install libclang1-14 libclang-common-14-dev; elsewhere: pip install libclang) \
+                 or name it with --libclang PATH",
+            ),
+        }
+    }
+}
+
+/// A parsed project and what the user should hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// What was found.
+    pub project: Project,
+    /// In the order in which they arose.
+    pub notices: Vec<Notice>,
+}
+
+/// Parses a project. `progress` is called from many threads.
+pub fn parse(
+    input: ProjectInput,
+    options: &ParseOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Parsed, IndexError> {
+    let mut notices = Vec::new();
+    let project = match library(options)? {
+        Some(library) => clang::parse(
+            input,
+            library,
+            options.compile_commands.as_deref(),
+            threads(options),
+            progress,
+        )?,
+        None => {
+            if options.parser != ParserChoice::TreeSitter {
+                notices.push(Notice::LibclangMissing);
+            }
+            embedded(input, progress)
+        }
+    };
+    Ok(Parsed { project, notices })
+}
+
+/// The libclang to use; none where the embedded parser is asked for or no libclang is found.
+fn library(options: &ParseOptions) -> Result<Option<Library>, IndexError> {
+    match (&options.libclang, options.parser) {
+        (_, ParserChoice::TreeSitter) => Ok(None),
+        (Some(path), _) => Library::load(path).map(Some).map_err(|error| IndexError::Libclang {
+            path: path.clone(),
+            detail: error.to_string(),
+        }),
+        (None, _) => Ok(kiln_clang::find()),
+    }
+}
+
+fn threads(options: &ParseOptions) -> usize {
+    match options.threads {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        threads => threads,
+    }
+}
+
+fn embedded(input: ProjectInput, progress: &(dyn Fn(Progress) + Sync)) -> Project {
+    let total = input.files.len() as u64;
+    let files = input
+        .files
+        .into_iter()
+        .map(|file| File { preamble: preamble(&file.text, &[]), name: file.name, text: file.text })
+        .collect();
+    progress(Progress { done: total, total });
+    Project {
+        parser: Parser::TreeSitter,
+        files,
+        definitions: Vec::new(),
+        calls: Vec::new(),
+        units: total,
+        units_with_errors: 0,
+        errors: 0,
+        failures: Vec::new(),
+    }
+}

@@ -1,0 +1,423 @@
+//! Puts the declarations of all files into one table of scopes and names.
+
+use rustc_hash::FxHashMap;
+
+use super::declarations::{RawFunction, RawScopeKind, RawUsingKind};
+use super::includes::Includes;
+use super::lexer::Kind;
+use super::lookup::Place;
+use super::macros::Macros;
+use super::names::{FunctionName, function_name, parameter_tokens, signature, template_parameters};
+use super::source::Source;
+use super::symbols::*;
+use super::types::{Base, Name, ScopeId, Type, name};
+
+/// Merges the files' declarations. Headers come first, so that what they declare is known when sources define it.
+pub(crate) fn merge<'a>(names: &[&str], files: &'a [ParsedFile<'a>], macros: &'a Macros) -> Symbols<'a> {
+    let global = new_scope(ScopeKind::Namespace, GLOBAL, String::new(), 0, EVERYWHERE);
+    let symbols = Symbols {
+        files,
+        macros,
+        scopes: vec![global],
+        functions: Vec::new(),
+        variables: Vec::new(),
+        aliases: Vec::new(),
+        usings: Vec::new(),
+        enums: Vec::new(),
+        members: FxHashMap::default(),
+        file_scopes: files.iter().map(|file| Vec::with_capacity(file.declarations.scopes.len())).collect(),
+        function_of: files.iter().map(|file| vec![u32::MAX; file.declarations.functions.len()]).collect(),
+        headers: names.iter().map(|name| is_header(name)).collect(),
+        includes: Includes::new(names, files),
+    };
+    let headers = symbols.headers.clone();
+    let mut order: Vec<u32> = (0..files.len() as u32).collect();
+    order.sort_by_key(|&file| !headers[file as usize]);
+    let mut merger = Merger { symbols, headers, known: FxHashMap::default() };
+    for &file in &order {
+        merger.scopes(file);
+    }
+    for &file in &order {
+        merger.names(file);
+    }
+    merger.macro_names();
+    for &file in &order {
+        merger.usings(file);
+    }
+    merger.bases();
+    for &file in &order {
+        merger.functions(file);
+    }
+    merger.symbols
+}
+
+/// Whether other files include it.
+pub(crate) fn is_header(name: &str) -> bool {
+    !matches!(name.rsplit('.').next(), Some("c" | "cc" | "cpp" | "cxx" | "C" | "c++"))
+}
+
+fn new_scope(kind: ScopeKind, parent: ScopeId, name: String, file: u32, local_to: u32) -> Scope {
+    Scope {
+        kind,
+        parent,
+        name,
+        file,
+        local_to,
+        bases: Vec::new(),
+        base_range: (0, 0),
+        template: Vec::new(),
+        usings: Vec::new(),
+        constructors: Vec::new(),
+        conversions: Vec::new(),
+        definition: None,
+    }
+}
+
+struct Merger<'a> {
+    symbols: Symbols<'a>,
+    headers: Vec<bool>,
+    /// Functions by scope, name and signature, and by file if only it sees them.
+    known: FxHashMap<(ScopeId, Name, String, u32), u32>,
+}
+
+impl<'a> Merger<'a> {
+    fn add_scope(&mut self, scope: Scope) -> ScopeId {
+        self.symbols.scopes.push(scope);
+        self.symbols.scopes.len() as u32 - 1
+    }
+
+    fn enter(&mut self, scope: ScopeId, name: Name, entity: Entity, file: u32, local_to: u32) {
+        let entries = self.symbols.members.entry((scope, name)).or_default();
+        if !entries.iter().any(|entry| entry.entity == entity) {
+            entries.push(Entry { entity, local_to, file });
+        }
+    }
+
+    /// Namespaces and classes with bodies.
+    fn scopes(&mut self, file: u32) {
+        let macros = self.symbols.macros;
+        let files = self.symbols.files;
+        let data = &files[file as usize];
+        let source = data.source();
+        for raw in &data.declarations.scopes {
+            let (parent, local_to) =
+                self.symbols.file_scopes[file as usize].get(raw.parent as usize).copied().unwrap_or((GLOBAL, EVERYWHERE));
+            let entered = match &raw.kind {
+                RawScopeKind::File => (GLOBAL, EVERYWHERE),
+                RawScopeKind::Namespace { name: text, .. } if text.is_empty() => {
+                    (parent, if self.headers[file as usize] { local_to } else { file })
+                }
+                RawScopeKind::Namespace { name: text, inline } => (self.namespace(parent, text, *inline, file), local_to),
+                RawScopeKind::Class(class) => {
+                    let class = &data.declarations.classes[*class as usize];
+                    let path = function_name(&source, class.name.0 as usize, class.name.1 as usize);
+                    let mut parent = parent;
+                    if !path.qualifiers.is_empty()
+                        && let Ok(ty) = self.symbols.qualifier(&source, &path.qualifiers, false, Place::new(file, parent))
+                        && let Base::Class(scope, _) = ty.base
+                    {
+                        parent = scope;
+                    }
+                    let text = if class.name.0 == class.name.1 { String::new() } else { path.text };
+                    let specialised = source.kind(path.at + 1) == Kind::Lt;
+                    let mut scope = new_scope(ScopeKind::Class, parent, text.clone(), file, local_to);
+                    scope.base_range = class.bases;
+                    scope.template = class.template.map_or_else(Vec::new, |at| template_parameters(&source, at as usize, macros));
+                    scope.definition = Some((file, class_number(raw)));
+                    let id = self.add_scope(scope);
+                    if !text.is_empty() && !specialised {
+                        self.enter(parent, name(&text), Entity::Class(id), file, local_to);
+                    }
+                    (id, local_to)
+                }
+                RawScopeKind::Function(function) => {
+                    let function = &data.declarations.functions[*function as usize];
+                    let path = function_name(&source, function.name.0 as usize, function.name.1 as usize);
+                    (self.add_scope(new_scope(ScopeKind::Function, parent, path.text, file, file)), file)
+                }
+            };
+            self.symbols.file_scopes[file as usize].push(entered);
+        }
+    }
+
+    fn namespace(&mut self, parent: ScopeId, text: &str, inline: bool, file: u32) -> ScopeId {
+        let wanted = name(text);
+        let known = self.symbols.entries(parent, wanted).iter().find_map(|entry| match entry.entity {
+            Entity::Namespace(scope) => Some(scope),
+            _ => None,
+        });
+        let scope = known.unwrap_or_else(|| {
+            let scope = self.add_scope(new_scope(ScopeKind::Namespace, parent, text.to_owned(), file, EVERYWHERE));
+            self.enter(parent, wanted, Entity::Namespace(scope), file, EVERYWHERE);
+            scope
+        });
+        let usings = &mut self.symbols.scopes[parent as usize].usings;
+        if inline && !usings.contains(&(scope, EVERYWHERE)) {
+            usings.push((scope, EVERYWHERE));
+        }
+        scope
+    }
+
+    /// Classes without bodies, enumerations, variables and aliases.
+    fn names(&mut self, file: u32) {
+        let macros = self.symbols.macros;
+        let files = self.symbols.files;
+        let data = &files[file as usize];
+        let source = data.source();
+        let place = |merger: &Self, scope: u32| merger.symbols.file_scopes[file as usize][scope as usize];
+        for class in data.declarations.classes.iter().filter(|class| class.body.is_none()) {
+            let (scope, local_to) = place(self, class.scope);
+            let path = function_name(&source, class.name.0 as usize, class.name.1 as usize);
+            let wanted = name(&path.text);
+            let specialised = class.name.1 as usize > path.at + 1;
+            let known = !self.symbols.unqualified(Place::new(file, scope), wanted).1.is_empty();
+            if path.qualifiers.is_empty() && !known && !specialised {
+                let mut opaque = new_scope(ScopeKind::Class, scope, path.text, file, local_to);
+                opaque.template = class.template.map_or_else(Vec::new, |at| template_parameters(&source, at as usize, macros));
+                let id = self.add_scope(opaque);
+                self.enter(scope, wanted, Entity::Class(id), file, local_to);
+            }
+        }
+        for raw in &data.declarations.enums {
+            let (scope, local_to) = place(self, raw.scope);
+            self.symbols.enums.push(scope);
+            let id = self.symbols.enums.len() as u32 - 1;
+            if let Some(at) = raw.name {
+                self.enter(scope, name(source.text(at as usize)), Entity::Enum(id), file, local_to);
+            }
+            if !raw.scoped {
+                for (start, _) in source.split_commas(raw.body.0 as usize + 1, raw.body.1 as usize) {
+                    self.enter(scope, name(source.text(start)), Entity::Enumerator(id), file, local_to);
+                }
+            }
+        }
+        for (number, raw) in data.declarations.variables.iter().enumerate() {
+            let (scope, local_to) = place(self, raw.scope);
+            let path = function_name(&source, raw.name.0 as usize, raw.name.1 as usize);
+            if !path.qualifiers.is_empty() {
+                continue;
+            }
+            self.symbols.variables.push(Variable { scope, file, raw: number as u32, ty: Type::UNKNOWN });
+            let id = self.symbols.variables.len() as u32 - 1;
+            self.enter(scope, name(&path.text), Entity::Variable(id), file, local_to);
+        }
+        for raw in &data.declarations.aliases {
+            let (scope, local_to) = place(self, raw.scope);
+            let template = raw.template.map_or_else(Vec::new, |at| template_parameters(&source, at as usize, macros));
+            self.symbols.aliases.push(Alias { scope, file, target: raw.target, template });
+            let id = self.symbols.aliases.len() as u32 - 1;
+            let wanted = name(source.text(raw.name as usize));
+            // `typedef struct X X;` says nothing new.
+            if raw.target.1 > raw.target.0 && source.text(raw.target.1 as usize - 1) == source.text(raw.name as usize) {
+                continue;
+            }
+            self.enter(scope, wanted, Entity::Alias(id), file, local_to);
+        }
+    }
+
+    /// Macros that stand for the name of a namespace or class.
+    fn macro_names(&mut self) {
+        let macros = self.symbols.macros;
+        for (alias, target) in macros.names() {
+            for entry in self.symbols.entries(GLOBAL, name(target)).to_vec() {
+                if matches!(entry.entity, Entity::Namespace(_) | Entity::Class(_)) {
+                    self.enter(GLOBAL, name(alias), entry.entity, entry.file, entry.local_to);
+                }
+            }
+        }
+    }
+
+    fn usings(&mut self, file: u32) {
+        let files = self.symbols.files;
+        let data = &files[file as usize];
+        let source = data.source();
+        let header = self.headers[file as usize];
+        for raw in &data.declarations.usings {
+            let (scope, local_to) = self.symbols.file_scopes[file as usize][raw.scope as usize];
+            let local = if header { local_to } else { file };
+            let (start, end) = (raw.path.0 as usize, raw.path.1 as usize);
+            match raw.kind {
+                RawUsingKind::Name => {
+                    self.symbols.usings.push((scope, file, raw.path));
+                    let id = self.symbols.usings.len() as u32 - 1;
+                    let last = source.text(end.saturating_sub(1));
+                    if source.text(start) != "std" {
+                        self.enter(scope, name(last), Entity::Using(id), file, local);
+                    }
+                }
+                RawUsingKind::Namespace | RawUsingKind::Alias(_) => {
+                    let Some((components, rooted, _)) = self.symbols.path(&source, start, end, |_| true) else {
+                        continue;
+                    };
+                    let found = self.symbols.qualifier(&source, &components, rooted, Place::new(file, scope));
+                    let Ok(Type { base: Base::Class(target, _), .. }) = found else {
+                        continue;
+                    };
+                    if let RawUsingKind::Alias(at) = raw.kind {
+                        let wanted = name(source.text(at as usize));
+                        self.enter(scope, wanted, Entity::Namespace(target), file, local);
+                    } else {
+                        self.symbols.scopes[scope as usize].usings.push((target, local));
+                    }
+                }
+            }
+        }
+    }
+
+    fn bases(&mut self) {
+        for id in 0..self.symbols.scopes.len() {
+            let scope = &self.symbols.scopes[id];
+            let (start, end) = scope.base_range;
+            if end <= start {
+                continue;
+            }
+            let place = Place { template: &scope.template, ..Place::new(scope.file, scope.parent) };
+            let source = self.symbols.source(scope.file);
+            let bases = source
+                .split_commas(start as usize, end as usize)
+                .into_iter()
+                .filter_map(|(start, end)| {
+                    let first = (start..end).find(|&i| !matches!(source.kind(i), Kind::Access | Kind::Virtual | Kind::Colon))?;
+                    self.symbols.parse_type(&source, first, end, place).map(|(ty, _)| ty)
+                })
+                .filter(|ty| ty.class() != Some(id as u32))
+                .collect();
+            self.symbols.scopes[id].bases = bases;
+        }
+    }
+
+    fn functions(&mut self, file: u32) {
+        let files = self.symbols.files;
+        let data = &files[file as usize];
+        for (number, raw) in data.declarations.functions.iter().enumerate() {
+            let source = data.source();
+            let path = function_name(&source, raw.name.0 as usize, raw.name.1 as usize);
+            let id = self.function(file, number as u32, raw, &source, path);
+            self.symbols.function_of[file as usize][number] = id;
+        }
+        for (number, raw) in data.declarations.scopes.iter().enumerate() {
+            if let RawScopeKind::Function(function) = raw.kind {
+                let id = self.symbols.function_of[file as usize][function as usize];
+                let parent = self.symbols.functions[id as usize].scope;
+                let (scope, _) = self.symbols.file_scopes[file as usize][number];
+                if parent != scope {
+                    self.symbols.scopes[scope as usize].parent = parent;
+                }
+            }
+        }
+    }
+
+    /// The function that a declaration declares, made if it is new.
+    fn function(&mut self, file: u32, number: u32, raw: &RawFunction, source: &Source, path: FunctionName) -> u32 {
+        let (mut scope, mut local_to) = self.symbols.file_scopes[file as usize][raw.scope as usize];
+        let in_class = self.symbols.scope(scope).kind == ScopeKind::Class;
+        if raw.friend {
+            // A friend belongs to the namespace around the class.
+            while self.symbols.scope(scope).kind != ScopeKind::Namespace {
+                scope = self.symbols.scope(scope).parent;
+            }
+        }
+        let is_static = (raw.start..raw.name.0).any(|i| source.kind(i as usize) == Kind::Static);
+        if !path.qualifiers.is_empty() {
+            let found = self.symbols.qualifier(source, &path.qualifiers, false, Place::new(file, scope));
+            if let Ok(Type { base: Base::Class(owner, _), .. }) = found {
+                scope = owner;
+                local_to = self.symbols.scope(owner).local_to;
+            }
+        } else if is_static && !in_class && !self.headers[file as usize] {
+            local_to = file;
+        }
+        let open = raw.name.1 as usize;
+        let (parameters, variadic) =
+            if raw.from_macro { (Vec::new(), false) } else { parameter_tokens(source, open) };
+        let after = source.past(open);
+        let constant = source.kind(after) == Kind::Const;
+        let template = raw.template.map_or_else(Vec::new, |at| template_parameters(source, at as usize, self.symbols.macros));
+        let mut text = signature(source, &parameters, variadic);
+        if constant {
+            text.push_str(" const");
+        }
+        match source.kind(after + usize::from(constant)) {
+            Kind::Amp => text.push_str(" &"),
+            Kind::AmpAmp => text.push_str(" &&"),
+            _ => {}
+        }
+        let wanted = name(&path.text);
+        if raw.from_macro {
+            text = (open..=source.mate(open)).map(|i| source.text(i)).collect();
+        }
+        let key = (scope, wanted, text, local_to);
+        let mut known = self.known.get(&key).copied();
+        if known.is_none() && !path.qualifiers.is_empty() {
+            known = self.likely_declaration(scope, wanted, parameters.len(), constant);
+        }
+        let id = known.unwrap_or_else(|| {
+            let function = Function {
+                scope,
+                file,
+                raw: number,
+                signature: key.2.clone(),
+                parameters: Vec::new(),
+                variadic,
+                result: Type::UNKNOWN,
+                constant,
+                is_static,
+                explicit: (raw.start..raw.name.0).any(|i| source.text(i as usize) == "explicit"),
+                template,
+                local_to,
+                declarations: Vec::new(),
+                definitions: Vec::new(),
+            };
+            self.symbols.functions.push(function);
+            let id = self.symbols.functions.len() as u32 - 1;
+            self.register(id, &path, file);
+            id
+        });
+        self.known.entry(key).or_insert(id);
+        let function = &mut self.symbols.functions[id as usize];
+        function.declarations.push((file, number));
+        if raw.body.is_some() {
+            function.definitions.push((file, number));
+        }
+        id
+    }
+
+    fn register(&mut self, id: u32, path: &FunctionName, file: u32) {
+        let function = &self.symbols.functions[id as usize];
+        let (scope, local_to) = (function.scope, function.local_to);
+        let data = &mut self.symbols.scopes[scope as usize];
+        if data.kind == ScopeKind::Class && path.conversion {
+            data.conversions.push(id);
+        } else if data.kind == ScopeKind::Class && data.name == path.text {
+            data.constructors.push(id);
+        } else {
+            self.enter(scope, name(&path.text), Entity::Function(id), file, local_to);
+        }
+    }
+
+    /// The declaration that an out-of-class definition means though its parameters are spelled otherwise.
+    fn likely_declaration(&self, scope: ScopeId, wanted: Name, parameters: usize, constant: bool) -> Option<u32> {
+        let data = self.symbols.scope(scope);
+        let members: Vec<u32> = if wanted == name(&data.name) && data.kind == ScopeKind::Class {
+            data.constructors.clone()
+        } else {
+            let entries = self.symbols.entries(scope, wanted).iter();
+            entries.filter_map(|entry| if let Entity::Function(id) = entry.entity { Some(id) } else { None }).collect()
+        };
+        members.into_iter().find(|&id| {
+            let function = self.symbols.function(id);
+            let source = self.symbols.source(function.file);
+            let raw = &self.symbols.files[function.file as usize].declarations.functions[function.raw as usize];
+            function.definitions.is_empty()
+                && function.constant == constant
+                && parameter_tokens(&source, raw.name.1 as usize).0.len() == parameters
+        })
+    }
+}
+
+fn class_number(raw: &super::declarations::RawScope) -> u32 {
+    match raw.kind {
+        RawScopeKind::Class(class) => class,
+        _ => 0,
+    }
+}

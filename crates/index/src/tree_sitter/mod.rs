@@ -1,0 +1,91 @@
+//! The embedded parser: no compiler, no flags, nothing but the sources.
+//!
+//! Of every file a small [skeleton](skeleton) without bodies goes through the tree-sitter grammar, which reads its
+//! [declarations]. Those of all files make one [table](symbols) of scopes and names. Bodies are then read from their
+//! tokens with the types of what they name in sight, so that calls find their overloads.
+
+mod analysis;
+mod body;
+mod calls;
+mod conditions;
+mod declarations;
+mod expression;
+mod includes;
+mod lexer;
+mod lookup;
+mod macros;
+mod merge;
+mod names;
+mod overload;
+mod project;
+mod signatures;
+mod skeleton;
+mod source;
+mod standard;
+mod symbols;
+mod type_parser;
+mod types;
+mod value;
+
+use rayon::prelude::*;
+use tree_sitter::Parser;
+
+use crate::{Failure, FailureCause, Project, ProjectInput};
+use lexer::Tokens;
+use macros::Macros;
+use source::Source;
+use symbols::ParsedFile;
+
+/// Brackets may nest so deep; a file with more is not read.
+const DEEPEST: usize = 1_000;
+
+/// Parses a project. The result is the same for any number of threads.
+pub fn parse(input: ProjectInput) -> Project {
+    let tokens: Vec<Tokens> = input.files.par_iter().map(|file| lexer::lex(&file.text)).collect();
+    let mut failures = Vec::new();
+    for (file, tokens) in input.files.iter().zip(&tokens) {
+        if tokens.depth > DEEPEST {
+            let detail = format!("brackets nest {} deep, more than {DEEPEST}", tokens.depth);
+            failures.push(Failure { file: file.name.clone(), cause: FailureCause::TooDeep, detail });
+        } else if let Some(byte) = tokens.unbalanced {
+            let line = line_of(&file.text, byte as usize);
+            let detail = format!("a bracket on line {line} has no partner");
+            failures.push(Failure { file: file.name.clone(), cause: FailureCause::Syntax, detail });
+        }
+    }
+    let macros = Macros::gather(input.files.iter().map(|file| file.text.as_str()).zip(&tokens));
+    let files: Vec<ParsedFile> = input
+        .files
+        .par_iter()
+        .zip(tokens)
+        .map_init(new_parser, |parser, (file, tokens)| parse_file(parser, &file.text, tokens, &macros))
+        .collect();
+    let names: Vec<&str> = input.files.iter().map(|file| file.name.as_str()).collect();
+    let mut symbols = merge::merge(&names, &files, &macros);
+    signatures::resolve(&mut symbols);
+    let found = project::assemble(&symbols, &names);
+    let errors = files.iter().map(|file| file.declarations.errors).sum();
+    let units_with_errors = files.iter().filter(|file| file.declarations.errors > 0).count() as u64;
+    drop(symbols);
+    drop(files);
+    project::finish(input, found, failures, units_with_errors, errors)
+}
+
+fn new_parser() -> Parser {
+    let mut parser = Parser::new();
+    // Fails only if the grammar was made for another version of the library.
+    parser.set_language(&tree_sitter_cpp::LANGUAGE.into()).expect("the grammar fits the library");
+    parser
+}
+
+fn parse_file<'a>(parser: &mut Parser, text: &'a str, tokens: Tokens, macros: &Macros) -> ParsedFile<'a> {
+    let tokens = if tokens.depth > DEEPEST { Tokens::default() } else { tokens };
+    let source = Source::new(text, &tokens);
+    let skeleton = skeleton::skeleton(source, macros);
+    let declarations = declarations::declarations(parser, source, &skeleton);
+    ParsedFile { text, tokens, declarations }
+}
+
+fn line_of(text: &str, byte: usize) -> usize {
+    text.as_bytes().iter().take(byte).filter(|&&b| b == b'\n').count() + 1
+}

@@ -1,0 +1,239 @@
+//! Choosing among overloads, and the conversions that arguments undergo.
+
+use super::symbols::{Function, Symbols};
+use super::types::{Base, Name, Reference, ScopeId, Type};
+use super::value::{Category, Value};
+
+/// The cost of a conversion that runs a constructor or conversion function.
+const USER_DEFINED: u32 = 20;
+
+impl<'a> Symbols<'a> {
+    /// The best of `candidates` for these arguments, if any fits; of equals the first.
+    pub(crate) fn pick(
+        &self,
+        candidates: &[u32],
+        arguments: &[Value],
+        object: Option<&Type>,
+        user_defined: bool,
+    ) -> Option<u32> {
+        if candidates.is_empty() {
+            return None;
+        }
+        let bindings = object.map_or_else(Vec::new, |ty| self.bindings(ty));
+        candidates
+            .iter()
+            .enumerate()
+            .filter_map(|(order, &id)| {
+                let function = self.function(id);
+                let cost = self.fit(function, arguments, object, &bindings, user_defined)?;
+                Some((cost, order, id))
+            })
+            .min()
+            .map(|(_, _, id)| id)
+    }
+
+    /// What calling the function with these arguments costs; `None` if it cannot be.
+    fn fit(
+        &self,
+        function: &Function,
+        arguments: &[Value],
+        object: Option<&Type>,
+        bindings: &[(Name, Type)],
+        user_defined: bool,
+    ) -> Option<u32> {
+        let required = function.parameters.iter().filter(|p| !p.optional).count();
+        if arguments.len() < required || (arguments.len() > function.parameters.len() && !function.variadic) {
+            return None;
+        }
+        let mut cost = u32::from(!function.template.is_empty());
+        if let Some(object) = object
+            && !function.is_static
+        {
+            match (object.constant, function.constant) {
+                (true, false) => cost += 30,
+                (false, true) => cost += 1,
+                _ => {}
+            }
+        }
+        for (place, argument) in arguments.iter().enumerate() {
+            cost += match function.parameters.get(place) {
+                Some(parameter) => self.conversion(argument, &parameter.ty.substitute(bindings), user_defined)?,
+                None => 10,
+            };
+        }
+        Some(cost)
+    }
+
+    /// What converting a value to a parameter's type costs; `None` if it cannot be.
+    pub(crate) fn conversion(&self, value: &Value, to: &Type, user_defined: bool) -> Option<u32> {
+        let from = &value.ty;
+        if from.is_unknown() || to.is_unknown() {
+            return Some(4);
+        }
+        if from.is_dependent() || to.is_dependent() {
+            // A pointer parameter does not take an object.
+            let misfit = to.pointer > from.pointer && !from.is_dependent() && !matches!(from.base, Base::Null | Base::Class(..));
+            return (!misfit).then_some(5);
+        }
+        let same = from.pointer == to.pointer && self.same_base(&from.base, &to.base);
+        let temporary = value.category != Category::Left;
+        match to.reference {
+            Reference::Right if same && !temporary => return None,
+            Reference::Left if same && !to.constant && to.pointer == 0 && (temporary || from.constant) => return None,
+            Reference::Left if same && to.pointer == 0 => {
+                return Some(u32::from(temporary || (to.constant && !from.constant)));
+            }
+            _ => {}
+        }
+        if same {
+            return if to.pointer > 0 && from.constant && !to.constant { None } else { Some(u32::from(from.constant != to.constant && to.pointer > 0)) };
+        }
+        if from.base == Base::List {
+            return Some(6);
+        }
+        if to.pointer > 0 || from.pointer > 0 {
+            return self.pointer_conversion(from, to, user_defined);
+        }
+        match (&from.base, &to.base) {
+            (Base::Class(derived, _), Base::Class(base, _)) if self.inherits(*derived, *base, 0) => Some(2),
+            (Base::Class(from, _), _) if user_defined && self.converts(*from, to) => Some(USER_DEFINED),
+            (_, Base::Class(class, _)) if user_defined => self.constructible(*class, value).then_some(USER_DEFINED),
+            (_, Base::Class(..)) | (Base::Class(..), _) => None,
+            (Base::Standard(..) | Base::Lambda(_), Base::Standard(..)) => user_defined.then_some(USER_DEFINED),
+            (Base::Standard(..), _) | (_, Base::Standard(..)) => None,
+            (_, Base::Enum(_)) | (_, Base::Null) | (Base::Void, _) | (_, Base::Void) => None,
+            (Base::Lambda(_), _) => None,
+            (Base::Integer | Base::Char | Base::Bool | Base::Enum(_), Base::Integer) => Some(2),
+            (Base::Enum(_) | Base::Null, _) => Some(8),
+            _ => Some(3),
+        }
+    }
+
+    fn pointer_conversion(&self, from: &Type, to: &Type, user_defined: bool) -> Option<u32> {
+        if to.pointer == 0 {
+            return match &to.base {
+                Base::Bool => Some(9),
+                Base::Class(class, _) if user_defined => {
+                    self.constructible(*class, &Value::temporary(from.clone())).then_some(USER_DEFINED)
+                }
+                Base::Standard("string" | "string_view", _) if from.pointer == 1 && from.base == Base::Char => {
+                    user_defined.then_some(USER_DEFINED - 1)
+                }
+                Base::Standard("unique_ptr" | "shared_ptr" | "function", _) => user_defined.then_some(USER_DEFINED),
+                _ => None,
+            };
+        }
+        if from.base == Base::Null || (from.base == Base::Integer && from.pointer == 0) {
+            return Some(if from.base == Base::Null { 2 } else { 9 });
+        }
+        if from.pointer != to.pointer || (from.constant && !to.constant) {
+            return (to.base == Base::Void && from.pointer > to.pointer).then_some(5);
+        }
+        match (&from.base, &to.base) {
+            (_, Base::Void) => Some(5),
+            (Base::Class(derived, _), Base::Class(base, _)) if self.inherits(*derived, *base, 0) => Some(2),
+            _ => None,
+        }
+    }
+
+    fn same_base(&self, left: &Base, right: &Base) -> bool {
+        match (left, right) {
+            (Base::Class(left, _), Base::Class(right, _)) => left == right || self.same_class(*left, *right),
+            (Base::Standard(left, _), Base::Standard(right, _)) => left == right,
+            (left, right) => left == right,
+        }
+    }
+
+    /// Classes that several programs of the project define under one name.
+    fn same_class(&self, left: ScopeId, right: ScopeId) -> bool {
+        let (left, right) = (self.scope(left), self.scope(right));
+        left.name == right.name && left.parent == right.parent && left.local_to == right.local_to
+    }
+
+    /// Whether a constructor of `class` takes the value implicitly.
+    pub(crate) fn constructible(&self, class: ScopeId, value: &Value) -> bool {
+        self.converting_constructor(class, value).is_some()
+    }
+
+    pub(crate) fn converting_constructor(&self, class: ScopeId, value: &Value) -> Option<u32> {
+        let candidates: Vec<u32> =
+            self.scope(class).constructors.iter().copied().filter(|&id| !self.function(id).explicit).collect();
+        let arguments = std::slice::from_ref(value);
+        self.pick(&candidates, arguments, None, false)
+            .or_else(|| self.standard_only(&candidates, value))
+    }
+
+    /// A constructor that takes a string or function of the standard library may be given what converts to one.
+    fn standard_only(&self, _candidates: &[u32], _value: &Value) -> Option<u32> {
+        None
+    }
+
+    fn converts(&self, class: ScopeId, to: &Type) -> bool {
+        self.conversion_function(class, to).is_some()
+    }
+
+    /// The conversion function of `class` or its bases that gives `to`.
+    pub(crate) fn conversion_function(&self, class: ScopeId, to: &Type) -> Option<u32> {
+        let mut classes = vec![class];
+        let mut next = 0;
+        while next < classes.len() && next < 64 {
+            let data = self.scope(classes[next]);
+            for &id in &data.conversions {
+                let result = &self.function(id).result;
+                let number = |base: &Base| matches!(base, Base::Bool | Base::Integer | Base::Float | Base::Char);
+                let fits = result.pointer == to.pointer
+                    && (self.same_base(&result.base, &to.base) || (number(&result.base) && number(&to.base) && !self.function(id).explicit))
+                    || (to.base == Base::Bool && to.pointer == 0 && result.pointer > 0);
+                if fits {
+                    return Some(id);
+                }
+            }
+            for base in &data.bases {
+                if let Base::Class(base, _) = base.base {
+                    classes.push(base);
+                }
+            }
+            next += 1;
+        }
+        None
+    }
+
+    /// What a template's parameters stand for, from its arguments.
+    pub(crate) fn deduce(&self, function: &Function, arguments: &[Value], explicit: &[Type]) -> Vec<(Name, Type)> {
+        let mut bindings: Vec<(Name, Type)> =
+            function.template.iter().copied().zip(explicit.iter().cloned()).collect();
+        for (parameter, argument) in function.parameters.iter().zip(arguments) {
+            unify(&parameter.ty, &argument.ty, &mut bindings, 0);
+        }
+        bindings
+    }
+}
+
+fn unify(parameter: &Type, argument: &Type, bindings: &mut Vec<(Name, Type)>, depth: usize) {
+    if depth > 8 {
+        return;
+    }
+    match (&parameter.base, &argument.base) {
+        (Base::Parameter(name), _) => {
+            if argument.pointer >= parameter.pointer && !bindings.iter().any(|(known, _)| known == name) {
+                let bound = Type {
+                    pointer: argument.pointer - parameter.pointer,
+                    reference: Reference::None,
+                    ..argument.clone()
+                };
+                bindings.push((*name, bound));
+            }
+        }
+        (Base::Class(left, Some(parameters)), Base::Class(right, Some(arguments))) if left == right => {
+            for (parameter, argument) in parameters.iter().zip(arguments.iter()) {
+                unify(parameter, argument, bindings, depth + 1);
+            }
+        }
+        (Base::Standard(left, Some(parameters)), Base::Standard(right, Some(arguments))) if left == right => {
+            for (parameter, argument) in parameters.iter().zip(arguments.iter()) {
+                unify(parameter, argument, bindings, depth + 1);
+            }
+        }
+        _ => {}
+    }
+}
