@@ -13,6 +13,7 @@ mod machine;
 mod output;
 mod progress;
 mod run_options;
+mod training_data;
 
 use std::process::ExitCode;
 

@@ -52,6 +52,15 @@ impl Encode for kiln_tokenizer::Tokenizer {
         self.vocab_size()
     }
 
+    fn fim_sentinels(&self) -> Option<FimSentinels> {
+        Some(FimSentinels {
+            prefix: self.special("<FIM_PREFIX>")?,
+            middle: self.special("<FIM_MIDDLE>")?,
+            suffix: self.special("<FIM_SUFFIX>")?,
+            eos: self.eos_id()?,
+        })
+    }
+
     fn fingerprint(&self) -> String {
         self.fingerprint().to_owned()
     }

@@ -11,6 +11,7 @@ use kiln_corpus::{FilesOptions, collect_files};
 use kiln_data::{Source, SourceOptions, Split};
 use kiln_tokenizer::{Error as TokenizerError, Kind, TOKENIZER_FILE, Tokenizer};
 use kiln_train::checkpoint;
+use kiln_train::data_set::DataSet;
 use kiln_train::generate::Generator;
 use kiln_train::metrics;
 use kiln_train::run_folder;
@@ -211,7 +212,7 @@ fn options(args: &QuickstartArgs, places: &Places, source: &Source) -> RunOption
     let small = source.report().train_text_bytes < 2_000_000;
     let (seq_len, batch) = if small { (256, 4096) } else { (512, 8192) };
     RunOptions {
-        data: Some(places.documents.clone()),
+        data: Some(vec![DataSet::new(&places.documents)]),
         tokenizer: Some(places.tokenizer.clone()),
         depth: Some(4),
         seq_len: Some(seq_len),
@@ -262,8 +263,8 @@ fn train_model(
         count(config.model.parameter_count().total()),
         places.run.display()
     ));
-    let source = train::open_source(&config, console)?;
-    train::train(&places.run, config, source, tokenizer.clone(), resumed, globals, console)
+    let data = train::open_data(&config, resumed.as_ref(), console)?;
+    train::train(&places.run, config, data, tokenizer.clone(), resumed, globals, console)
 }
 
 /// Completes the prompts and says what to do next.

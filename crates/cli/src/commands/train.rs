@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use kiln_data::{Source, SourceOptions};
+use kiln_data::Mixture;
 use kiln_tokenizer::Tokenizer;
 use kiln_train::config::RunConfig;
 use kiln_train::process;
@@ -17,9 +17,10 @@ use crate::checkpoint;
 use crate::error::Advised;
 use crate::interrupt::{self, Interrupted};
 use crate::machine;
-use crate::output::{Console, count, printable};
+use crate::output::{Console, count};
 use crate::progress::TrainingProgress;
 use crate::run_options::RunOptions;
+use crate::training_data;
 
 /// Train a model
 ///
@@ -31,6 +32,8 @@ use crate::run_options::RunOptions;
 Examples:
   kiln train --data documents --tokenizer tokenizer --out run --depth 4 --minutes 10
   kiln train --config run.toml --out run --seed 1       flags lie over the file
+  kiln train --data shards --stream --tokenizer tokenizer --out run      while shards are being written
+  kiln train --data code=0.8 tests=0.2 --pairs pairs --fim-rate 0.5 --tokenizer tokenizer --out run
   kiln train --data documents --tokenizer tokenizer --out run --depth 6 --preset classic \\
       --device-batch-size 8 --total-batch-size 32768 --num-iterations 2000 --save-every 100
 
@@ -74,35 +77,26 @@ pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Res
         .ok_or_else(|| missing("--tokenizer", "names the folder of the tokenizer"))?;
     let tokenizer = Arc::new(Tokenizer::load(&tokenizer_dir)?);
     let mut config = options.resolve(tokenizer.vocab_size())?;
-    let source = open_source(&config, console)?;
     let resumed = find(&args.out, args.resume, console)?;
+    let data = open_data(&config, resumed.as_ref(), console)?;
     config.train.dtype = match &resumed {
         // A run goes on as it began, on whatever machine.
         Some(resumed) if options.dtype.is_none() => resumed.config.train.dtype,
         _ => machine::compute(options.dtype)?,
     };
-    let outcome = train(&args.out, config, source, tokenizer, resumed, globals, console)?;
+    let outcome = train(&args.out, config, data, tokenizer, resumed, globals, console)?;
     report(&outcome, &args.out, console);
     if outcome.finished { Ok(()) } else { Err(Interrupted.into()) }
 }
 
 /// Opens the run's documents and tells what is wrong with them.
-pub fn open_source(config: &RunConfig, console: &Console) -> anyhow::Result<Arc<Source>> {
-    let train = &config.train;
-    let options = SourceOptions {
-        field: train.field.clone(),
-        validation_share: train.validation_share,
-        strict: train.strict,
-        ..SourceOptions::default()
-    };
-    let source = Source::open(&train.data, &options)?;
-    let report = source.report();
-    // Of one alone the warning below says all.
-    if report.problem_count > 1 {
-        report.problems.iter().for_each(|problem| console.warn(printable(&problem.to_string())));
-    }
-    report.warnings.iter().for_each(|warning| console.warn(printable(warning)));
-    Ok(Arc::new(source))
+pub fn open_data(
+    config: &RunConfig,
+    resumed: Option<&Resumed>,
+    console: &Console,
+) -> anyhow::Result<Mixture> {
+    let saved = resumed.map(|resumed| &resumed.state.loader);
+    training_data::open(&config.train, &mut |path| Ok(path.to_owned()), saved, console)
 }
 
 /// The checkpoint to go on from; damaged ones are named.
@@ -121,7 +115,7 @@ pub fn find(out: &Path, resume: Resume, console: &Console) -> anyhow::Result<Opt
 pub fn train(
     out: &Path,
     config: RunConfig,
-    source: Arc<Source>,
+    data: Mixture,
     tokenizer: Arc<Tokenizer>,
     resumed: Option<Resumed>,
     globals: &Globals,
@@ -130,7 +124,7 @@ pub fn train(
     let executor = machine::executor(globals)?;
     let peak_flops = 1e9 * machine::register_rate(executor.context(), config.train.dtype);
     let finished = resumed.as_ref().is_some_and(|resumed| resumed.state.is_finished());
-    let setup = Setup { config, source, tokenizer, out: out.to_owned(), peak_flops };
+    let setup = Setup { config, data, tokenizer, out: out.to_owned(), peak_flops };
     let mut trainer = Trainer::new(setup, Box::new(executor), resumed)?;
     let graceful = interrupt::claim();
     let mut progress = TrainingProgress::new(console);
