@@ -80,6 +80,17 @@ fn data(error: &DataError) -> Option<String> {
         DataError::BadLine(_) => {
             Some("without --strict such lines are counted and skipped".to_owned())
         }
+        DataError::Corrupt { .. } => {
+            Some("with other files beside it and without --strict, it would be skipped".to_owned())
+        }
+        DataError::NoSentinels => Some(
+            "--fim-rate and --pairs need a tokenizer of `kiln tokenizer train --kind cpp`".to_owned(),
+        ),
+        DataError::NoMoreShards { .. } => Some(
+            "the same command goes on once there are more; --stream-patience waits longer, and without --stream what \
+             is there is all"
+                .to_owned(),
+        ),
         DataError::NoTrainingDocuments { .. } => {
             Some("more documents, or a lower --validation-share".to_owned())
         }

@@ -1,6 +1,7 @@
 //! Paths and URLs of arguments. Commands know of local paths alone: inputs that lie elsewhere are fetched before a command
 //! runs, outputs are published after it has succeeded.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -41,12 +42,19 @@ pub struct Paths<'a> {
     console: &'a Console,
     inputs: Inputs,
     outputs: Vec<Output>,
+    /// Where locations are that need not be fetched.
+    fetched: HashMap<PathBuf, PathBuf>,
 }
 
 impl<'a> Paths<'a> {
     /// None yet.
     pub fn new(console: &'a Console) -> Self {
-        Self { console, inputs: Inputs::new(store()), outputs: Vec::new() }
+        Self { console, inputs: Inputs::new(store()), outputs: Vec::new(), fetched: HashMap::new() }
+    }
+
+    /// Notes that what a path names is at a local one already.
+    pub fn fetched(&mut self, path: &Path, local: &Path) {
+        self.fetched.insert(path.to_owned(), local.to_owned());
     }
 
     /// The local path of something to read: a file, or a folder with all that is in it.
@@ -54,7 +62,10 @@ impl<'a> Paths<'a> {
     /// # Errors
     /// When a remote location cannot be read.
     pub fn local(&mut self, path: &Path) -> anyhow::Result<PathBuf> {
-        self.local_part(path, &|_| true)
+        match self.fetched.get(path) {
+            Some(local) => Ok(local.clone()),
+            None => self.local_part(path, &|_| true),
+        }
     }
 
     fn local_part(

@@ -14,7 +14,9 @@ mod machine;
 mod output;
 mod progress;
 mod remote_run;
+mod remote_shards;
 mod run_options;
+mod training_data;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! What a folder on a web server holds, where the server does not tell: the lists that Kiln puts into what it writes.
 
-use crate::error::{Cause, Operation, StoreError};
-use crate::location::{Location, Remote, is_plain};
+use crate::error::StoreError;
+use crate::location::{Location, is_plain};
 use crate::store::{Entry, Store};
 
 /// Of a finished folder of documents: JSON with the written files.
@@ -13,11 +13,10 @@ const LATEST: &str = "latest";
 /// Of a tokenizer: its files' names.
 const TOKENIZER: [&str; 2] = ["tokenizer.json", "token_bytes.json"];
 
-/// The files of a folder that Kiln wrote, by its own lists.
+/// The files of a folder that Kiln wrote, by its own lists; none where there are no such lists.
 pub(crate) fn list(
     store: &Store,
     folder: &Location,
-    remote: &Remote,
 ) -> Result<Vec<Entry>, StoreError> {
     let mut entries = Vec::new();
     if let Some(json) = text(store, folder, COMPLETE)? {
@@ -29,7 +28,7 @@ pub(crate) fn list(
     } else if let Some(latest) = text(store, folder, LATEST)? {
         let name = latest.trim_end();
         if is_plain(name) && !name.contains('/') {
-            let below = list(store, &folder.join(name), remote)?;
+            let below = list(store, &folder.join(name))?;
             let inside = |of: Entry| entry(format!("{name}/{}", of.name));
             entries.extend(below.into_iter().map(inside));
             entries.push(entry(LATEST.to_owned()));
@@ -44,15 +43,6 @@ pub(crate) fn list(
     entries.retain(|entry| is_plain(&entry.name));
     entries.sort();
     entries.dedup();
-    if entries.is_empty() {
-        return Err(StoreError::Request {
-            operation: Operation::List,
-            url: remote.to_string(),
-            scheme: remote.scheme,
-            cause: Cause::NoListing,
-            reason: "the web server does not tell what is in its folders".to_owned(),
-        });
-    }
     Ok(entries)
 }
 

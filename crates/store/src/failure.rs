@@ -16,7 +16,12 @@ pub(crate) fn is_transient(error: &Error) -> bool {
         return !matches!(http.kind(), HttpErrorKind::Decode | HttpErrorKind::Unknown)
             || broke_off(http);
     }
-    status(&error.to_string()).is_some_and(|status| status >= 500 || status == 429)
+    status(&error.to_string()).is_some_and(may_pass)
+}
+
+/// Answers of a server that is overloaded or being restarted. 501 means that it will never do that.
+fn may_pass(status: u16) -> bool {
+    (status >= 500 && status != 501) || status == 429
 }
 
 /// A body that ended too soon counts as one that cannot be decoded.
@@ -43,7 +48,7 @@ pub(crate) fn cause(error: &Error) -> Cause {
         _ if http_error(error).is_some() || text.contains("error sending request") => {
             Cause::Unreachable
         }
-        _ if status(&text).is_some_and(|status| status >= 500) => Cause::Unreachable,
+        _ if status(&text).is_some_and(may_pass) => Cause::Unreachable,
         _ if text.contains("InvalidAccessKeyId") || text.contains("SignatureDoesNotMatch") => {
             Cause::Denied
         }
@@ -128,7 +133,7 @@ mod tests {
         for status in [500, 502, 503, 504, 429] {
             assert!(is_transient(&generic(&format!("x: status code: {status} Oh: "))), "{status}");
         }
-        for status in [400, 405, 301] {
+        for status in [400, 405, 301, 501] {
             assert!(!is_transient(&generic(&format!("x: status code: {status} Oh: "))), "{status}");
         }
         for kind in [HttpErrorKind::Connect, HttpErrorKind::Timeout, HttpErrorKind::Interrupted] {

@@ -99,14 +99,27 @@ impl Store {
     pub fn list(&self, folder: &Location) -> Result<Vec<Entry>, StoreError> {
         match folder {
             Location::Local(path) => local::list(path),
-            Location::Remote(remote) if remote.scheme.is_web() => match self.list_remote(remote) {
-                // Few web servers list; what Kiln writes has its own lists.
-                Err(StoreError::Request { cause, .. }) if cause != Cause::Unreachable => {
-                    catalogue::list(self, folder, remote)
-                }
-                entries => entries,
-            },
+            Location::Remote(remote) if remote.scheme.is_web() => self.list_web(folder, remote),
             Location::Remote(remote) => self.list_remote(remote),
+        }
+    }
+
+    /// Few web servers list; what Kiln writes has its own lists.
+    fn list_web(&self, folder: &Location, remote: &Remote) -> Result<Vec<Entry>, StoreError> {
+        let entries = catalogue::list(self, folder)?;
+        if !entries.is_empty() {
+            return Ok(entries);
+        }
+        match self.list_remote(remote) {
+            Ok(entries) if !entries.is_empty() => Ok(entries),
+            Err(error) if error.cause() == Some(Cause::Unreachable) => Err(error),
+            _ => Err(StoreError::Request {
+                operation: Operation::List,
+                url: remote.to_string(),
+                scheme: remote.scheme,
+                cause: Cause::NoListing,
+                reason: "the web server does not tell what is in its folders".to_owned(),
+            }),
         }
     }
 
@@ -151,13 +164,19 @@ impl Store {
             Location::Remote(remote) => remote,
         };
         if !remote.is_folder {
-            match self.head(remote)? {
-                Some(head) if remote.scheme.is_web() && is_page_of_folder(remote, &head) => {
+            match self.head(remote) {
+                Ok(Some(head)) if remote.scheme.is_web() && is_page_of_folder(remote, &head) => {
                     return Ok(Some(Kind::Folder));
                 }
-                Some(_) => return Ok(Some(Kind::File)),
-                None if remote.scheme.is_web() => {}
-                None => {}
+                Ok(Some(_)) => return Ok(Some(Kind::File)),
+                Ok(None) => {}
+                // A URL that was signed for reading may not be asked about; reading it will tell.
+                Err(error)
+                    if remote.scheme.is_web() && error.cause() != Some(Cause::Unreachable) =>
+                {
+                    return Ok(Some(Kind::File));
+                }
+                Err(error) => return Err(error),
             }
         }
         if remote.scheme.is_web() {

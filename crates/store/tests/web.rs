@@ -33,6 +33,17 @@ fn files_are_read_by_their_encoded_names() {
 }
 
 #[test]
+fn urls_that_were_signed_for_reading_are_read() {
+    let web = Web::start();
+    web.put("/signed", b"there");
+    web.state.get_only.store(true, Ordering::SeqCst);
+    let mut inputs = Inputs::new(Arc::new(store()));
+    let url = web.url("/signed?X-Amz-Signature=1");
+    let local = inputs.local(url.as_ref(), &mut |_, _| {}).unwrap();
+    assert_eq!(fs::read(local).unwrap(), b"there");
+}
+
+#[test]
 fn what_was_cut_goes_on_where_it_stopped() {
     let web = Web::start();
     let content = noise(3 << 20, 2);
@@ -94,8 +105,12 @@ fn folders_are_read_by_the_lists_that_lie_in_them() {
 fn a_folder_that_nobody_lists_is_named() {
     let web = Web::start();
     let url = web.url("/src/");
+    for status in ["405 Method Not Allowed", "501 Unsupported method", "404 Not Found"] {
+        *web.state.unknown_method.lock().unwrap() = status.to_owned();
+        let error = store().list(&at(&url)).unwrap_err();
+        assert_eq!(error.cause(), Some(Cause::NoListing), "{status}: {error}");
+    }
     let error = store().list(&at(&url)).unwrap_err();
-    assert_eq!(error.cause(), Some(Cause::NoListing), "{error}");
     assert!(error.to_string().contains(&url), "{error}");
     assert!(error.hint().unwrap().contains("single files"));
     let error = Inputs::new(Arc::new(store())).local(url.as_ref(), &mut |_, _| {}).unwrap_err();

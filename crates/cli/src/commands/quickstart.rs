@@ -12,6 +12,7 @@ use kiln_data::{Source, SourceOptions, Split};
 use kiln_store::{Earlier, Location, Output};
 use kiln_tokenizer::{Error as TokenizerError, Kind, TOKENIZER_FILE, Tokenizer};
 use kiln_train::checkpoint;
+use kiln_train::data_set::DataSet;
 use kiln_train::generate::Generator;
 use kiln_train::metrics;
 use kiln_train::run_folder;
@@ -224,7 +225,7 @@ fn options(args: &QuickstartArgs, source: &Source) -> RunOptions {
     let small = source.report().train_text_bytes < 2_000_000;
     let (seq_len, batch) = if small { (256, 4096) } else { (512, 8192) };
     RunOptions {
-        data: Some(args.out.join("documents")),
+        data: Some(vec![DataSet::new(args.out.join("documents"))]),
         tokenizer: Some(args.out.join("tokenizer")),
         depth: Some(4),
         seq_len: Some(seq_len),
@@ -276,9 +277,11 @@ fn train_model(
         count(config.model.parameter_count().total()),
         places.run.display()
     ));
-    let source = train::open_source(&config, &places.documents, console)?;
+    let mut paths = Paths::new(console);
+    paths.fetched(&args.out.join("documents"), &places.documents);
+    let data = train::open_data(&config, resumed.as_ref(), &mut paths, console)?;
     let (tokenizer, tokenizer_folder) = (tokenizer.clone(), places.tokenizer.clone());
-    let ready = train::Ready { config, source, tokenizer, tokenizer_folder, resumed };
+    let ready = train::Ready { config, data, tokenizer, tokenizer_folder, resumed };
     train::train(run, ready, globals, console)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use kiln_data::{Source, SourceOptions};
+use kiln_data::Mixture;
 use kiln_tokenizer::Tokenizer;
 use kiln_train::config::RunConfig;
 use kiln_train::process;
@@ -18,10 +18,11 @@ use crate::error::Advised;
 use crate::interrupt::{self, Interrupted};
 use crate::location::Paths;
 use crate::machine;
-use crate::output::{Console, count, printable};
+use crate::output::{Console, count};
 use crate::progress::TrainingProgress;
 use crate::remote_run::RunFolder;
 use crate::run_options::RunOptions;
+use crate::training_data;
 
 /// Train a model
 ///
@@ -33,6 +34,8 @@ use crate::run_options::RunOptions;
 Examples:
   kiln train --data documents --tokenizer tokenizer --out run --depth 4 --minutes 10
   kiln train --config run.toml --out run --seed 1       flags lie over the file
+  kiln train --data shards --stream --tokenizer tokenizer --out run      while shards are being written
+  kiln train --data code=0.8 tests=0.2 --pairs pairs --fim-rate 0.5 --tokenizer tokenizer --out run
   kiln train --data documents --tokenizer tokenizer --out run --depth 6 --preset classic \\
       --device-batch-size 8 --total-batch-size 32768 --num-iterations 2000 --save-every 100
 
@@ -81,40 +84,29 @@ pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Res
     let tokenizer = Arc::new(Tokenizer::load(&tokenizer_folder)?);
     let mut config = options.resolve(tokenizer.vocab_size())?;
     let mut run = RunFolder::open(&args.out, args.resume, console)?;
-    let source = open_source(&config, &paths.local(&config.train.data)?, console)?;
     let resumed = find(run.path(), args.resume, console)?;
+    let data = open_data(&config, resumed.as_ref(), &mut paths, console)?;
     config.train.dtype = match &resumed {
         // A run goes on as it began, on whatever machine.
         Some(resumed) if options.dtype.is_none() => resumed.config.train.dtype,
         _ => machine::compute(options.dtype)?,
     };
-    let ready = Ready { config, source, tokenizer, tokenizer_folder, resumed };
+    let ready = Ready { config, data, tokenizer, tokenizer_folder, resumed };
     let outcome = train(&mut run, ready, globals, console)?;
     report(&outcome, &args.out, console);
     if outcome.finished { Ok(()) } else { Err(Interrupted.into()) }
 }
 
-/// Opens the run's documents, which lie at `data`, and tells what is wrong with them.
-pub fn open_source(
+/// Opens the run's documents and tells what is wrong with them. Those that lie elsewhere are fetched to where `paths` has
+/// its place, or shard by shard while training goes on.
+pub fn open_data(
     config: &RunConfig,
-    data: &Path,
+    resumed: Option<&Resumed>,
+    paths: &mut Paths<'_>,
     console: &Console,
-) -> anyhow::Result<Arc<Source>> {
-    let train = &config.train;
-    let options = SourceOptions {
-        field: train.field.clone(),
-        validation_share: train.validation_share,
-        strict: train.strict,
-        ..SourceOptions::default()
-    };
-    let source = Source::open(data, &options)?;
-    let report = source.report();
-    // Of one alone the warning below says all.
-    if report.problem_count > 1 {
-        report.problems.iter().for_each(|problem| console.warn(printable(&problem.to_string())));
-    }
-    report.warnings.iter().for_each(|warning| console.warn(printable(warning)));
-    Ok(Arc::new(source))
+) -> anyhow::Result<Mixture> {
+    let saved = resumed.map(|resumed| &resumed.state.loader);
+    training_data::open(&config.train, paths, saved, console)
 }
 
 /// The checkpoint to go on from; damaged ones are named.
@@ -134,7 +126,7 @@ pub struct Ready {
     /// The run.
     pub config: RunConfig,
     /// Its documents.
-    pub source: Arc<Source>,
+    pub data: Mixture,
     /// Its tokenizer.
     pub tokenizer: Arc<Tokenizer>,
     /// The local folder that the tokenizer was read from.
@@ -150,14 +142,14 @@ pub fn train(
     globals: &Globals,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
-    let Ready { config, source, tokenizer, tokenizer_folder, resumed } = ready;
+    let Ready { config, data, tokenizer, tokenizer_folder, resumed } = ready;
     let executor = machine::executor(globals)?;
     let peak_flops = 1e9 * machine::register_rate(executor.context(), config.train.dtype);
     let finished = resumed.as_ref().is_some_and(|resumed| resumed.state.is_finished());
     let from = resumed.as_ref().map(|resumed| resumed.state.step);
     let publisher = run.publisher(from, config.train.keep)?;
     let out = run.path().to_owned();
-    let setup = Setup { config, source, tokenizer, tokenizer_folder, out, peak_flops };
+    let setup = Setup { config, data, tokenizer, tokenizer_folder, out, peak_flops };
     let mut trainer = Trainer::new(setup, Box::new(executor), resumed)?;
     let graceful = interrupt::claim();
     let mut progress = TrainingProgress::new(console);

@@ -26,6 +26,10 @@ pub struct State {
     pub no_ranges: AtomicBool,
     /// So many answers with content end halfway.
     pub half_answers: AtomicI64,
+    /// How requests of methods that it does not know are answered, if not with 405.
+    pub unknown_method: Mutex<String>,
+    /// GET is the only method.
+    pub get_only: AtomicBool,
     /// So many requests are answered with 503.
     pub busy: AtomicI64,
 }
@@ -130,8 +134,12 @@ fn answer(stream: &mut TcpStream, request: &Request, state: &State) -> std::io::
         "GET" if query.contains("list-type=2") || query.contains("comp=list") => {
             list(stream, path, query, state)
         }
+        "HEAD" if state.get_only.load(Ordering::SeqCst) => plain(stream, "403 Forbidden", "", b""),
         "GET" | "HEAD" => get(stream, request, path, state),
-        _ => plain(stream, "405 Method Not Allowed", "", b""),
+        _ => {
+            let status = state.unknown_method.lock().unwrap().clone();
+            plain(stream, if status.is_empty() { "405 Method Not Allowed" } else { &status }, "", b"")
+        }
     }
 }
 
