@@ -7,7 +7,7 @@ use std::thread;
 
 use kiln_clang::Library;
 
-use crate::{File, IndexError, Parser, Project, ProjectInput, clang, preamble::preamble};
+use crate::{IndexError, Project, ProjectInput, clang, tree_sitter};
 
 /// Which parser to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,20 +117,8 @@ fn threads(options: &ParseOptions) -> usize {
 
 fn embedded(input: ProjectInput, progress: &(dyn Fn(Progress) + Sync)) -> Project {
     let total = input.files.len() as u64;
-    let files = input
-        .files
-        .into_iter()
-        .map(|file| File { preamble: preamble(&file.text, &[]), name: file.name, text: file.text })
-        .collect();
+    progress(Progress { done: 0, total });
+    let project = tree_sitter::parse(input);
     progress(Progress { done: total, total });
-    Project {
-        parser: Parser::TreeSitter,
-        files,
-        definitions: Vec::new(),
-        calls: Vec::new(),
-        units: total,
-        units_with_errors: 0,
-        errors: 0,
-        failures: Vec::new(),
-    }
+    project
 }
