@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::num::NonZero;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::thread;
 
 use kiln_clang::Library;
 
-use crate::{File, IndexError, Parser, Project, ProjectInput, clang, preamble::preamble};
+use crate::{IndexError, Project, ProjectInput, clang, tree_sitter};
 
 /// Which parser to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,11 +72,12 @@ pub struct Parsed {
     pub notices: Vec<Notice>,
 }
 
-/// Parses a project. `progress` is called from many threads.
+/// Parses a project. `progress` is called from many threads; after `Break` no further unit is begun, and what comes
+/// back is of no use.
 pub fn parse(
     input: ProjectInput,
     options: &ParseOptions,
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Parsed, IndexError> {
     let mut notices = Vec::new();
     let project = match library(options)? {
@@ -115,22 +117,12 @@ fn threads(options: &ParseOptions) -> usize {
     }
 }
 
-fn embedded(input: ProjectInput, progress: &(dyn Fn(Progress) + Sync)) -> Project {
+fn embedded(
+    input: ProjectInput,
+    progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
+) -> Project {
     let total = input.files.len() as u64;
-    let files = input
-        .files
-        .into_iter()
-        .map(|file| File { preamble: preamble(&file.text, &[]), name: file.name, text: file.text })
-        .collect();
-    progress(Progress { done: total, total });
-    Project {
-        parser: Parser::TreeSitter,
-        files,
-        definitions: Vec::new(),
-        calls: Vec::new(),
-        units: total,
-        units_with_errors: 0,
-        errors: 0,
-        failures: Vec::new(),
-    }
+    let project = tree_sitter::parse(input);
+    let _ = progress(Progress { done: total, total });
+    project
 }

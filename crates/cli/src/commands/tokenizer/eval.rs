@@ -13,6 +13,7 @@ use super::keywords::Keywords;
 use super::peers::Peer;
 use crate::args::TableFormat;
 use crate::documents::{Documents, DocumentsReport, Selection};
+use crate::location::{Located, Paths};
 use crate::output::{self, Align, Console, Table, bytes, count};
 
 /// Compare tokenizers on documents
@@ -45,6 +46,14 @@ pub struct EvalArgs {
     strict: bool,
     #[command(flatten)]
     format: TableFormat,
+}
+
+impl Located for EvalArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.inputs(&mut self.tokenizers)?;
+        paths.inputs(&mut self.paths)?;
+        paths.inputs(&mut self.data)
+    }
 }
 
 /// What `--json` prints.
