@@ -86,9 +86,11 @@ pub fn call_graph(
     let (input, listing) = read(options)?;
     let cancelled = AtomicBool::new(false);
     let tell = |done: Progress| {
-        if progress(done.done, done.total).is_break() {
+        let flow = progress(done.done, done.total);
+        if flow.is_break() {
             cancelled.store(true, Ordering::Relaxed);
         }
+        flow
     };
     let parsed = kiln_index::parse(input, &options.parse, &tell).map_err(|source| {
         CorpusError::Parse { project: options.source.display().to_string(), source }

@@ -6,7 +6,8 @@ use kiln_index::{InputFile, ProjectInput};
 use serde_json::json;
 
 fn read(root: &Path, folder: &Path, files: &mut Vec<InputFile>) {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     paths.sort();
     for path in paths {
         if path.is_dir() {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZero;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::thread;
 
@@ -71,11 +72,12 @@ pub struct Parsed {
     pub notices: Vec<Notice>,
 }
 
-/// Parses a project. `progress` is called from many threads.
+/// Parses a project. `progress` is called from many threads; after `Break` no further unit is begun, and what comes
+/// back is of no use.
 pub fn parse(
     input: ProjectInput,
     options: &ParseOptions,
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Parsed, IndexError> {
     let mut notices = Vec::new();
     let project = match library(options)? {
@@ -115,10 +117,12 @@ fn threads(options: &ParseOptions) -> usize {
     }
 }
 
-fn embedded(input: ProjectInput, progress: &(dyn Fn(Progress) + Sync)) -> Project {
+fn embedded(
+    input: ProjectInput,
+    progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
+) -> Project {
     let total = input.files.len() as u64;
-    progress(Progress { done: 0, total });
     let project = tree_sitter::parse(input);
-    progress(Progress { done: total, total });
+    let _ = progress(Progress { done: total, total });
     project
 }

@@ -1,5 +1,6 @@
 //! One project to documents.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_index::{Failure, Notice, ParseOptions, Parser, Progress, Project};
@@ -66,6 +67,8 @@ impl Indexer<'_> {
         self.check_cancelled()?;
         let parsed = kiln_index::parse(input, &self.parse, &|done: Progress| {
             progress(done.done as f64 / done.total.max(1) as f64);
+            let cancelled = self.cancelled.load(Ordering::Relaxed);
+            if cancelled { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let parsed =
             parsed.map_err(|source| CorpusError::Parse { project: about.name.clone(), source })?;

@@ -1,5 +1,6 @@
 //! Parses all units of a project.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -27,12 +28,12 @@ pub(crate) fn parse(
     library: Library,
     compile_commands: Option<&Path>,
     threads: usize,
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Project, IndexError> {
     let root = input.root.canonicalize().unwrap_or_else(|_| input.root.clone());
-    let plan = build::plan(&input, &root, library, compile_commands)?;
-    let table = FileTable::new(&root, &input.files);
     let folder = tempfile::tempdir().map_err(|source| IndexError::Temporary { source })?;
+    let plan = build::plan(&input, &root, folder.path(), library, compile_commands)?;
+    let table = FileTable::new(&root, &input.files);
     let groups = prefix::groups(&plan, &input.files);
     let prefixes = build_prefixes(library, &groups, folder.path(), threads);
 
@@ -71,7 +72,7 @@ struct Run<'a> {
     input: &'a ProjectInput,
     table: &'a FileTable,
     library: Library,
-    progress: &'a (dyn Fn(Progress) + Sync),
+    progress: &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync),
     total: usize,
 }
 
@@ -93,7 +94,10 @@ impl Run<'_> {
                 let parsed = self.unit(&index, job);
                 outcome.lock().unwrap_or_else(PoisonError::into_inner).add(&job.unit.name, parsed);
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                (self.progress)(Progress { done: done as u64, total: self.total as u64 });
+                let done = Progress { done: done as u64, total: self.total as u64 };
+                if (self.progress)(done).is_break() {
+                    next.store(jobs.len(), Ordering::Relaxed);
+                }
             }
         });
         outcome.into_inner().unwrap_or_else(PoisonError::into_inner)

@@ -104,7 +104,7 @@ impl Body<'_, '_> {
                         if this.class() != Some(scope) {
                             ty = ty.substitute(&self.base_bindings(this, scope));
                         }
-                        ty.constant |= this.constant && ty.pointer == 0;
+                        ty.constant |= this.constant && ty.pointer == 0 && !variable.mutable;
                     }
                     return Value::left(ty);
                 }
@@ -131,6 +131,7 @@ impl Body<'_, '_> {
             implicit: true,
             unqualified: unqualified && !in_class,
             template,
+            otherwise: if found.is_empty() { standard::function(text, &[], &[]) } else { Type::UNKNOWN },
         }))
     }
 
@@ -173,6 +174,7 @@ impl Body<'_, '_> {
         };
         // `A::operator==` and `A::~A` go on after the path.
         let scope = match qualifier {
+            Ok(ty) if ty.is_dependent() && self.outside(&ty) => return Value::temporary(Type::of(Base::Dependent)),
             Ok(Type { base: Base::Class(scope, _), .. }) => scope,
             Ok(Type { base: Base::Enum(id), .. }) | Err(Type { base: Base::Enum(id), .. }) => return Value::of(Base::Enum(id)),
             Err(ty) if ty.is_dependent() => return Value::temporary(Type::of(Base::Dependent)),
@@ -180,14 +182,7 @@ impl Body<'_, '_> {
                 if let Base::Standard(..) = ty.base {
                     return Value::calling(Callee::Type(standard::member_type(&ty, text)));
                 }
-                if source.text(components[0].at) != "std" {
-                    return Value::unknown();
-                }
-                let named = self.symbols.components_type(source, components, rooted, self.place());
-                if !named.is_unknown() {
-                    return Value::calling(Callee::Type(named));
-                }
-                return Value::calling(Callee::Standard(text.to_owned(), self.template_arguments(source, *last)));
+                return self.standard_name(source, components, rooted);
             }
             Ok(_) => return Value::unknown(),
         };
@@ -196,8 +191,39 @@ impl Body<'_, '_> {
         }
         let found = self.symbols.in_scope(scope, name(text), self.file);
         let found = self.symbols.preferred(found, self.file);
+        if found.is_empty() {
+            return self.standard_name(source, components, rooted);
+        }
         let template = self.template_arguments(source, *last);
         self.entries_value(source, *last, scope, &found, template, false)
+    }
+
+    /// Whether a class is none of those around the body.
+    fn outside(&self, ty: &Type) -> bool {
+        let mut scope = self.scope;
+        while scope != GLOBAL {
+            if ty.class() == Some(scope) {
+                return false;
+            }
+            scope = self.symbols.scope(scope).parent;
+        }
+        true
+    }
+
+    /// A type or function of `std`.
+    fn standard_name(&mut self, source: &Source, components: &[Component], rooted: bool) -> Value {
+        let [first, .., last] = components else {
+            return Value::unknown();
+        };
+        if source.text(first.at) != "std" {
+            return Value::unknown();
+        }
+        let named = self.symbols.components_type(source, components, rooted, self.place());
+        if !named.is_unknown() {
+            return Value::calling(Callee::Type(named));
+        }
+        let text = source.text(last.at).to_owned();
+        Value::calling(Callee::Standard(text, self.template_arguments(source, *last)))
     }
 
     /// `.name` or `->name`.
@@ -286,7 +312,7 @@ impl Body<'_, '_> {
                 Entity::Variable(id) => {
                     let variable = &self.symbols.variables[id as usize];
                     let mut ty = variable.ty.substitute(&self.symbols.bindings(&object));
-                    ty.constant |= object.constant && ty.pointer == 0;
+                    ty.constant |= object.constant && ty.pointer == 0 && !variable.mutable;
                     return Value::left(ty);
                 }
                 Entity::Enumerator(id) => return Value::of(Base::Enum(id)),
@@ -301,6 +327,7 @@ impl Body<'_, '_> {
             implicit: false,
             unqualified: false,
             template,
+            otherwise: Type::UNKNOWN,
         }))
     }
 
@@ -314,6 +341,7 @@ impl Body<'_, '_> {
             implicit: true,
             unqualified: true,
             template: Vec::new(),
+            otherwise: Type::UNKNOWN,
         }))
     }
 
@@ -330,6 +358,9 @@ impl Body<'_, '_> {
             }
             Callee::Standard(text, template) => {
                 let types: Vec<Type> = arguments.iter().map(|argument| argument.ty.clone()).collect();
+                if types.iter().chain(&template).any(Type::is_dependent) {
+                    return Value::temporary(Type::of(Base::Dependent));
+                }
                 Value::returned(standard::function(&text, &template, &types))
             }
             Callee::StandardMember(class, text) => {
@@ -337,7 +368,9 @@ impl Body<'_, '_> {
                 if let Some(first) = arguments.first() {
                     self.copy(first, &to);
                 }
-                Value::returned(standard::member(&class, &text))
+                let result = standard::member(&class, &text);
+                let dependent = result.is_unknown() && class.is_dependent();
+                Value::returned(if dependent { Type::of(Base::Dependent) } else { result })
             }
             Callee::None => match &value.ty.base {
                 Base::Lambda(Some(result)) if value.ty.pointer == 0 => Value::returned((**result).clone()),
@@ -366,11 +399,15 @@ impl Body<'_, '_> {
         if object_dependent && !functions.implicit {
             return Value::temporary(Type::of(Base::Dependent));
         }
-        if (dependent || object_dependent) && functions.candidates.len() > 1 {
+        let template = functions.template.iter().any(Type::is_dependent)
+            || functions.candidates.iter().any(|&id| !self.symbols.function(id).template.is_empty());
+        if functions.template.iter().any(Type::is_dependent)
+            || ((dependent || object_dependent) && (functions.candidates.len() > 1 || template))
+        {
             return Value::temporary(Type::of(Base::Dependent));
         }
         let Some(id) = self.symbols.pick(&functions.candidates, arguments, functions.object.as_ref(), true) else {
-            return Value::unknown();
+            return Value::returned(functions.otherwise);
         };
         let function = self.symbols.function(id);
         let mut bindings = functions.object.as_ref().map_or_else(Vec::new, |object| {
@@ -484,6 +521,7 @@ impl Body<'_, '_> {
         self.add_associated(wanted, operands, &mut candidates);
         candidates.retain(|&id| self.symbols.scope(self.symbols.function(id).scope).kind != ScopeKind::Class);
         self.retain_visible(&mut candidates);
+        candidates.retain(|&id| self.symbols.takes_one_directly(id, operands));
         let id = self.symbols.pick(&candidates, operands, None, true)?;
         let bindings = self.symbols.deduce(self.symbols.function(id), operands, &[]);
         Some(self.invoke(id, operands, &bindings))
@@ -582,7 +620,7 @@ impl Body<'_, '_> {
     fn macro_use(&mut self, source: &Source, i: &mut usize, _end: usize) -> Option<Value> {
         let at = *i;
         let text = source.text(at);
-        let definition = self.symbols.macros.get(text)?;
+        let definition = self.symbols.macros.seen(text, self.file, |other| self.symbols.sees(self.file, other))?;
         let group = source.kind(at + 1) == Kind::LParen;
         let wanted = name(text);
         if self.expanding.len() >= EXPANSIONS || self.expanding.contains(&wanted) || definition.role == Role::Name {
@@ -635,7 +673,7 @@ impl Body<'_, '_> {
     }
 }
 
-fn functions(entries: &[Entry]) -> Vec<u32> {
+pub(crate) fn functions(entries: &[Entry]) -> Vec<u32> {
     entries
         .iter()
         .filter_map(|entry| match entry.entity {

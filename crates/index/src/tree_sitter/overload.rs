@@ -95,7 +95,12 @@ impl<'a> Symbols<'a> {
             return self.pointer_conversion(from, to, user_defined);
         }
         match (&from.base, &to.base) {
-            (Base::Class(derived, _), Base::Class(base, _)) if self.inherits(*derived, *base, 0) => Some(2),
+            (Base::Class(derived, _), Base::Class(base, _)) if self.inherits(*derived, *base, 0) => match to.reference {
+                Reference::Right if !temporary => None,
+                Reference::Left if temporary && !to.constant => None,
+                Reference::Left if temporary => Some(3),
+                _ => Some(2),
+            },
             (Base::Class(from, _), _) if user_defined && self.converts(*from, to) => Some(USER_DEFINED),
             (_, Base::Class(class, _)) if user_defined => self.constructible(*class, value).then_some(USER_DEFINED),
             (_, Base::Class(..)) | (Base::Class(..), _) => None,
@@ -160,12 +165,15 @@ impl<'a> Symbols<'a> {
             self.scope(class).constructors.iter().copied().filter(|&id| !self.function(id).explicit).collect();
         let arguments = std::slice::from_ref(value);
         self.pick(&candidates, arguments, None, false)
-            .or_else(|| self.standard_only(&candidates, value))
     }
 
-    /// A constructor that takes a string or function of the standard library may be given what converts to one.
-    fn standard_only(&self, _candidates: &[u32], _value: &Value) -> Option<u32> {
-        None
+    /// Whether an operator takes one operand as it is: one that converts all of them is not meant.
+    pub(crate) fn takes_one_directly(&self, id: u32, operands: &[Value]) -> bool {
+        let function = self.function(id);
+        function.parameters.iter().zip(operands).any(|(parameter, operand)| {
+            let user_type = matches!(operand.ty.base, Base::Class(..) | Base::Enum(_));
+            user_type && self.conversion(operand, &parameter.ty, false).is_some()
+        })
     }
 
     fn converts(&self, class: ScopeId, to: &Type) -> bool {

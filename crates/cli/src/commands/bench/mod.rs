@@ -4,6 +4,7 @@ mod decode;
 mod host;
 mod kernels;
 mod peak;
+mod tokenizer;
 mod train;
 
 use clap::Subcommand;
@@ -17,7 +18,8 @@ pub const EXAMPLES: &str = "\
 Examples:
   kiln bench peak                                 what the machine can do
   kiln bench train --preset classic               what training makes of it
-  kiln bench decode --batch 1,8 --json            what generation makes of it";
+  kiln bench decode --batch 1,8 --json            what generation makes of it
+  kiln bench tokenizer --data documents           training and use of tokenizers";
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -25,6 +27,7 @@ pub enum Command {
     Peak(peak::PeakArgs),
     Train(Box<train::TrainArgs>),
     Decode(Box<decode::DecodeArgs>),
+    Tokenizer(tokenizer::TokenizerArgs),
 }
 
 /// Runs one of the benchmarks.
@@ -33,6 +36,7 @@ pub fn run(command: Command, globals: &Globals, console: &Console) -> anyhow::Re
         Command::Peak(args) => peak::run(&args, globals, console),
         Command::Train(args) => train::run(*args, globals, console),
         Command::Decode(args) => decode::run(*args, globals, console),
+        Command::Tokenizer(args) => tokenizer::run(&args, console),
     }
 }
 
