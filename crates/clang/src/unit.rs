@@ -10,8 +10,8 @@ use std::rc::Rc;
 use clang_sys::{
     CXClientData, CXDiagnostic_Error, CXDiagnostic_Fatal, CXDiagnosticSeverity, CXError_Crashed,
     CXError_InvalidArguments, CXError_Success, CXFile, CXIndex, CXSaveError_None, CXSourceLocation,
-    CXTranslationUnit, CXTranslationUnit_Flags, CXTranslationUnit_ForSerialization,
-    CXTranslationUnit_Incomplete, CXTranslationUnit_KeepGoing, CXTranslationUnit_None,
+    CXTranslationUnit, CXTranslationUnit_Flags, CXTranslationUnit_Incomplete,
+    CXTranslationUnit_KeepGoing, CXTranslationUnit_None,
 };
 use thiserror::Error;
 

@@ -126,7 +126,7 @@ impl Builder {
         extent: std::ops::Range<usize>,
     ) -> DefinitionId {
         let before = &self.0.files[file as usize].text[..extent.start];
-        let line = before.matches('\n').count() as u32 + 1;
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() as u32 + 1;
         self.0.definitions.push(Definition {
             key: format!("{name}#{}", self.0.definitions.len()),
             kind,

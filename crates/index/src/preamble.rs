@@ -252,8 +252,8 @@ mod tests {
         let text = "void f() {\n#define INNER 1\nusing std::swap;\n}\nclass C { using T = int; };\nextern \"C\" {\n\
                     typedef int I;\n}\n";
         assert_eq!(found(text), ["typedef int I;"]);
-        let one = "struct S { typedef int T; };\ntypedef int K;\n";
-        assert_eq!(preamble(one, &[0..28]).len(), 1);
+        let two = "struct S { typedef int T; };\ntypedef int K;\nvoid f();\n";
+        assert_eq!(preamble(two, &[0..28, 44..53]).len(), 1);
     }
 
     #[test]

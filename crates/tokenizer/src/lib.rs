@@ -29,6 +29,7 @@ mod train;
 mod vocabulary;
 
 pub use count::PieceCounts;
+pub use cpp::KEYWORDS;
 pub use decode::Utf8Stream;
 pub use error::{Error, Result};
 pub use folder::{TOKEN_BYTES_FILE, TOKENIZER_FILE};

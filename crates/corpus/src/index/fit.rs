@@ -31,18 +31,15 @@ fn longest_start(head: &str, text: &str, max: usize, count: CountTokens<'_>) -> 
     };
     // A text of one token to the byte is the worst there is, but much longer ones need not be counted as a whole.
     let mut len = boundary(text, text.len().min(max.saturating_mul(16)));
-    loop {
+    while len > 0 {
         let tokens = tokens_of(len);
         if tokens <= max {
             return len;
         }
         let guess = (len as u128 * max as u128 / tokens as u128) as usize;
-        let shorter = boundary(text, guess.min(len - len.div_ceil(32)));
-        if shorter == 0 || shorter >= len {
-            return text.chars().next().map_or(0, char::len_utf8);
-        }
-        len = shorter;
+        len = boundary(text, guess.min(len - len.div_ceil(32)));
     }
+    text.chars().next().map_or(0, char::len_utf8)
 }
 
 /// The last end of a line up to `len`, or else the last place between two characters.
@@ -75,7 +72,9 @@ mod tests {
         let found = pieces("", &text, 7, &|text| text.len());
         assert_eq!(found.concat(), text);
         assert!(found.iter().all(|piece| piece.len() <= 7));
-        assert_eq!(pieces("", "üü", 1, &|text| text.len()), ["ü", "ü"]);
+        for too_little in [0, 1] {
+            assert_eq!(pieces("", "üü", too_little, &|text| text.len()), ["ü", "ü"]);
+        }
     }
 
     proptest! {

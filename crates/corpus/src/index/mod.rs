@@ -12,6 +12,8 @@ mod plan;
 mod project;
 mod run;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod text;
 mod units;
 

@@ -1,6 +1,7 @@
 //! How each unit of a project is to be compiled: from its compile database, or found out.
 
 mod arguments;
+mod cmake;
 mod database;
 mod headers;
 mod plan;

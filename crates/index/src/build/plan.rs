@@ -1,10 +1,11 @@
 //! Gathers the units of a project.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kiln_clang::Library;
 use rustc_hash::FxHashMap;
 
+use super::cmake::{self, FileSettings, Settings, SystemProbe};
 use super::headers::{HeaderIndex, include_folders, shadows};
 use super::system::SystemHeaders;
 use super::{Language, Unit, database, is_source};
@@ -13,28 +14,37 @@ use crate::{IndexError, ProjectInput};
 /// What every unit gets: no warnings, every error, and no guesses at misspelt names, which would make up calls.
 const ALWAYS: [&str; 3] = ["-w", "-ferror-limit=0", "-fno-spell-checking"];
 
+/// C++17, which old code is taken by, too.
+const OLDEST_STANDARD: u32 = 17;
+
 /// The units of a project and what to do with its other files.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// By name.
     pub units: Vec<Unit>,
     /// Folders of system headers for C++.
-    pub system: Vec<std::path::PathBuf>,
+    pub system: Vec<PathBuf>,
     /// Arguments for files that no unit reaches, which are parsed on their own.
     pub spare: Vec<String>,
 }
 
-/// Finds out how the project is compiled. `root` is absolute.
+/// Finds out how the project is compiled. `root` is absolute; `folder` is an empty one for probes and made headers, to
+/// be kept as long as the units are parsed.
 pub(crate) fn plan(
     input: &ProjectInput,
     root: &Path,
+    folder: &Path,
     library: Library,
     compile_commands: Option<&Path>,
 ) -> Result<Plan, IndexError> {
     let system = SystemHeaders::of_this_machine(library);
     let (mut units, spare) = match database::find(root, compile_commands) {
         Some(path) => from_database(input, root, &system, &path)?,
-        None => from_sources(input, root, &system),
+        None => {
+            let probe = SystemProbe::new(library, &system, folder);
+            let settings = cmake::evaluate(root, folder, &input.files, &probe).unwrap_or_default();
+            from_sources(input, root, &system, &settings)
+        }
     };
     units.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Plan { units, system: system.cxx, spare })
@@ -87,36 +97,64 @@ fn most_common(units: &[Unit]) -> Option<Vec<String>> {
         .map(|(arguments, _)| arguments.to_vec())
 }
 
-/// Every source file is a unit; folders are found by the includes that they make resolve.
+/// Every source file is a unit. Folders are those that the project's own build names, and those by which the other
+/// includes resolve.
 fn from_sources(
     input: &ProjectInput,
     root: &Path,
     system: &SystemHeaders,
+    settings: &Settings,
 ) -> (Vec<Unit>, Vec<String>) {
-    let index = HeaderIndex::new(&input.files);
-    let folders = include_folders(&input.files, &index, &[], &system.cxx);
-    let mut own = Vec::new();
-    for folder in &folders {
-        let folder = root.join(folder);
-        let path = folder.to_string_lossy().trim_end_matches('/').to_string();
-        if shadows(&folder, &system.cxx) {
-            own.extend(["-iquote".to_string(), path]);
-        } else {
-            own.push(format!("-I{path}"));
-        }
-    }
-    let arguments = |language| complete(language, Some("c++17"), own.clone(), system);
+    let folders = search_arguments(input, root, system, settings);
+    let arguments = |language, file: &FileSettings| {
+        let mut own: Vec<String> =
+            file.definitions.iter().map(|definition| format!("-D{definition}")).collect();
+        own.extend_from_slice(&folders);
+        let standard = file.cxx_standard.unwrap_or_default().max(OLDEST_STANDARD);
+        complete(language, Some(standard), own, system)
+    };
     let units = input.files.iter().filter(|file| is_source(&file.name)).map(|file| {
         let language = Language::of_file(&file.name);
-        Unit { name: file.name.clone(), language, arguments: arguments(language) }
+        let settings = settings.files.get(&root.join(&file.name)).unwrap_or(&settings.default);
+        Unit { name: file.name.clone(), language, arguments: arguments(language, settings) }
     });
-    (units.collect(), arguments(Language::Cxx))
+    (units.collect(), arguments(Language::Cxx, &settings.default))
+}
+
+/// `-I` for each folder; `-iquote` where a file in it is called like a header of the system.
+fn search_arguments(
+    input: &ProjectInput,
+    root: &Path,
+    system: &SystemHeaders,
+    settings: &Settings,
+) -> Vec<String> {
+    let index = HeaderIndex::new(&input.files);
+    let named: Vec<PathBuf> =
+        settings.folders.iter().filter(|folder| folder.is_dir()).cloned().collect();
+    let below_root = named
+        .iter()
+        .filter_map(|folder| Some(folder.strip_prefix(root).ok()?.to_string_lossy().into_owned()));
+    let known: Vec<String> = below_root.collect();
+    let found = include_folders(&input.files, &index, &known, &system.cxx);
+    let mut arguments = Vec::new();
+    for folder in named.into_iter().chain(found.iter().map(|folder| root.join(folder))) {
+        let path = folder.to_string_lossy().trim_end_matches('/').to_string();
+        if system.cxx.contains(&folder) {
+            continue;
+        }
+        if shadows(&folder, &system.cxx) {
+            arguments.extend(["-iquote".to_string(), path]);
+        } else {
+            arguments.push(format!("-I{path}"));
+        }
+    }
+    arguments
 }
 
 /// Adds what the project's own arguments lack.
 fn complete(
     language: Language,
-    standard: Option<&str>,
+    standard: Option<u32>,
     own: Vec<String>,
     system: &SystemHeaders,
 ) -> Vec<String> {
@@ -126,11 +164,10 @@ fn complete(
         arguments.push(if language == Language::C { "-xc" } else { "-xc++" }.to_string());
     }
     if !has("-std=") && !has("--std=") {
-        let standard = match language {
-            Language::C => "c11",
-            Language::Cxx => standard.unwrap_or("c++17"),
-        };
-        arguments.push(format!("-std={standard}"));
+        arguments.push(match language {
+            Language::C => "-std=c11".to_string(),
+            Language::Cxx => format!("-std=c++{}", cxx_name(standard.unwrap_or(OLDEST_STANDARD))),
+        });
     }
     let bare = own.iter().any(|argument| argument == "-nostdinc");
     arguments.extend(own);
@@ -138,4 +175,9 @@ fn complete(
         arguments.extend(system.arguments(language));
     }
     arguments
+}
+
+/// What the parser calls a standard: the oldest one that Kiln is used with knows C++23 by its working title.
+fn cxx_name(standard: u32) -> String {
+    if standard >= 23 { "2b".to_string() } else { standard.to_string() }
 }

@@ -30,9 +30,9 @@ pub(crate) fn parse(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Project, IndexError> {
     let root = input.root.canonicalize().unwrap_or_else(|_| input.root.clone());
-    let plan = build::plan(&input, &root, library, compile_commands)?;
-    let table = FileTable::new(&root, &input.files);
     let folder = tempfile::tempdir().map_err(|source| IndexError::Temporary { source })?;
+    let plan = build::plan(&input, &root, folder.path(), library, compile_commands)?;
+    let table = FileTable::new(&root, &input.files);
     let groups = prefix::groups(&plan, &input.files);
     let prefixes = build_prefixes(library, &groups, folder.path(), threads);
 

@@ -282,7 +282,7 @@ impl<'s, 'a> Body<'s, 'a> {
             if !matches!(source.kind(at + 1), Kind::Ident | Kind::ColonColon | Kind::Lt | Kind::Star | Kind::Amp | Kind::AmpAmp | Kind::Const) {
                 return None;
             }
-            if self.is_local(name(source.text(at))) {
+            if source.kind(at + 1) != Kind::ColonColon && self.is_local(name(source.text(at))) {
                 return None;
             }
         }

@@ -104,7 +104,7 @@ impl Body<'_, '_> {
                         if this.class() != Some(scope) {
                             ty = ty.substitute(&self.base_bindings(this, scope));
                         }
-                        ty.constant |= this.constant && ty.pointer == 0;
+                        ty.constant |= this.constant && ty.pointer == 0 && !variable.mutable;
                     }
                     return Value::left(ty);
                 }
@@ -131,6 +131,7 @@ impl Body<'_, '_> {
             implicit: true,
             unqualified: unqualified && !in_class,
             template,
+            otherwise: if found.is_empty() { standard::function(text, &[], &[]) } else { Type::UNKNOWN },
         }))
     }
 
@@ -286,7 +287,7 @@ impl Body<'_, '_> {
                 Entity::Variable(id) => {
                     let variable = &self.symbols.variables[id as usize];
                     let mut ty = variable.ty.substitute(&self.symbols.bindings(&object));
-                    ty.constant |= object.constant && ty.pointer == 0;
+                    ty.constant |= object.constant && ty.pointer == 0 && !variable.mutable;
                     return Value::left(ty);
                 }
                 Entity::Enumerator(id) => return Value::of(Base::Enum(id)),
@@ -301,6 +302,7 @@ impl Body<'_, '_> {
             implicit: false,
             unqualified: false,
             template,
+            otherwise: Type::UNKNOWN,
         }))
     }
 
@@ -314,6 +316,7 @@ impl Body<'_, '_> {
             implicit: true,
             unqualified: true,
             template: Vec::new(),
+            otherwise: Type::UNKNOWN,
         }))
     }
 
@@ -370,7 +373,7 @@ impl Body<'_, '_> {
             return Value::temporary(Type::of(Base::Dependent));
         }
         let Some(id) = self.symbols.pick(&functions.candidates, arguments, functions.object.as_ref(), true) else {
-            return Value::unknown();
+            return Value::returned(functions.otherwise);
         };
         let function = self.symbols.function(id);
         let mut bindings = functions.object.as_ref().map_or_else(Vec::new, |object| {
@@ -635,7 +638,7 @@ impl Body<'_, '_> {
     }
 }
 
-fn functions(entries: &[Entry]) -> Vec<u32> {
+pub(crate) fn functions(entries: &[Entry]) -> Vec<u32> {
     entries
         .iter()
         .filter_map(|entry| match entry.entity {

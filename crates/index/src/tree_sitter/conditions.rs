@@ -24,7 +24,8 @@ impl Conditions {
     ) -> Verdict {
         let value = match name {
             b"ifdef" => defined(operand.trim()),
-            b"ifndef" => not(defined(operand.trim())),
+            // A guess at what a build defines is no reason to leave out a header.
+            b"ifndef" => not(defined(operand.trim())).filter(|_| !is_guess(operand.trim())),
             _ => Condition::new(operand).value(),
         };
         // Nobody has defined an unknown macro, so where there is a choice the branch for that is taken.
@@ -83,9 +84,15 @@ fn macro_value(name: &str) -> Option<Option<i64>> {
         | "__DragonFly__" | "__HAIKU__" | "__QNX__" | "__BORLANDC__" | "__NVCC__" | "__EMSCRIPTEN__" | "_AIX"
         | "OS_WIN" | "OS_WINDOWS" | "OS_MACOSX" | "OS_ANDROID" | "OS_FREEBSD" | "OS_SOLARIS" | "OS_AIX" | "__aarch64__"
         | "__arm__" | "__powerpc64__" | "__s390x__" | "__riscv" | "SWIG" | "DOXYGEN" | "_ARCH_PPC" | "_LIBCPP_VERSION" => None,
-        _ if name.starts_with("HAVE_") || name.contains("POSIX") || name.contains("LINUX") => Some(1),
+        _ if is_guess(name) => Some(1),
         _ => return None,
     })
+}
+
+/// Names that a build on a POSIX system likely defines.
+fn is_guess(name: &str) -> bool {
+    let guard = name.ends_with("_H") || name.ends_with("_H_") || name.ends_with("_HPP") || name.ends_with("INCLUDED");
+    !guard && (name.starts_with("HAVE_") || name.contains("POSIX") || name.contains("LINUX"))
 }
 
 /// An `#if` expression and the place reached in it.

@@ -94,12 +94,20 @@ impl Body<'_, '_> {
     }
 
     fn conditional(&mut self, middle: Value, right: Value) -> Value {
-        let (mut chosen, other) =
+        let (mut chosen, mut other) =
             if middle.ty.is_unknown() || middle.ty.base == Base::Null { (right, middle) } else { (middle, right) };
+        if other.ty.class().is_some() && chosen.ty.class().is_none() {
+            std::mem::swap(&mut chosen, &mut other);
+        }
         if let Some(class) = chosen.ty.class()
-            && other.ty.class() == Some(class)
-            && other.category != chosen.category
+            && (other.ty.class() != Some(class) || other.category != chosen.category)
         {
+            // Both become an object of one type.
+            let object = Type { constant: false, ..chosen.ty.clone() };
+            self.copy(&other, &object);
+            if other.ty.class() == Some(class) {
+                self.copy(&chosen, &object);
+            }
             chosen.category = Category::Temporary;
         }
         chosen.local = false;

@@ -47,7 +47,7 @@ impl<'a> Symbols<'a> {
 
     fn collect(&self, scope: ScopeId, wanted: Name, file: u32, depth: usize, found: &mut Vec<Entry>) {
         let entries = self.entries(scope, wanted);
-        found.extend(entries.iter().filter(|entry| entry.local_to == EVERYWHERE || entry.local_to == file));
+        found.extend(entries.iter().filter(|entry| self.can_see(file, entry)));
         let data = self.scope(scope);
         if depth >= 6 {
             return;
@@ -71,6 +71,17 @@ impl<'a> Symbols<'a> {
                 }
             }
         }
+    }
+
+    /// What stands in a source is seen by those files only that include it; functions may be declared anywhere.
+    fn can_see(&self, file: u32, entry: &Entry) -> bool {
+        if entry.local_to != EVERYWHERE {
+            return entry.local_to == file;
+        }
+        entry.file == file
+            || self.headers[entry.file as usize]
+            || matches!(entry.entity, Entity::Function(_) | Entity::Namespace(_))
+            || self.sees(file, entry.file)
     }
 
     /// What an unqualified name means, innermost scope first.
@@ -272,13 +283,18 @@ impl<'a> Symbols<'a> {
 
     /// Inside a class template its own name stands for it with its own parameters.
     fn own_arguments(&self, class: ScopeId, place: Place) -> Option<Vec<Type>> {
-        let template = &self.scope(class).template;
+        // A class within a class template depends on the same parameters.
+        let mut owner = class;
+        if self.scope(class).template.is_empty() {
+            owner = self.scope(class).parent;
+        }
+        let template = &self.scope(owner).template;
         if template.is_empty() {
             return None;
         }
         let mut scope = place.scope;
         while scope != GLOBAL {
-            if scope == class {
+            if scope == owner {
                 return Some(template.iter().map(|&parameter| Type::of(Base::Parameter(parameter))).collect());
             }
             scope = self.scope(scope).parent;
@@ -356,7 +372,12 @@ impl<'a> Symbols<'a> {
             return;
         };
         let data = self.scope(*scope);
-        for (place, &parameter) in data.template.iter().enumerate() {
+        let template = if data.template.is_empty() && data.kind == ScopeKind::Class && arguments.is_some() {
+            &self.scope(data.parent).template
+        } else {
+            &data.template
+        };
+        for (place, &parameter) in template.iter().enumerate() {
             let bound = arguments.as_deref().and_then(|list| list.get(place)).cloned();
             bindings.push((parameter, bound.unwrap_or(Type::UNKNOWN)));
         }

@@ -123,6 +123,11 @@ impl<'a> Merger<'a> {
                     let mut scope = new_scope(ScopeKind::Class, parent, text.clone(), file, local_to);
                     scope.base_range = class.bases;
                     scope.template = class.template.map_or_else(Vec::new, |at| template_parameters(&source, at as usize, macros));
+                    if !path.qualifiers.is_empty() {
+                        // The first list is that of the class around it.
+                        let outer = self.symbols.scope(parent).template.len();
+                        scope.template = scope.template.split_off(outer.min(scope.template.len()));
+                    }
                     scope.definition = Some((file, class_number(raw)));
                     let id = self.add_scope(scope);
                     if !text.is_empty() && !specialised {
@@ -170,6 +175,9 @@ impl<'a> Merger<'a> {
             let path = function_name(&source, class.name.0 as usize, class.name.1 as usize);
             let wanted = name(&path.text);
             let specialised = class.name.1 as usize > path.at + 1;
+            if path.qualifiers.is_empty() && self.announce(scope, wanted, file) {
+                continue;
+            }
             let known = !self.symbols.unqualified(Place::new(file, scope), wanted).1.is_empty();
             if path.qualifiers.is_empty() && !known && !specialised {
                 let mut opaque = new_scope(ScopeKind::Class, scope, path.text, file, local_to);
@@ -197,7 +205,8 @@ impl<'a> Merger<'a> {
             if !path.qualifiers.is_empty() {
                 continue;
             }
-            self.symbols.variables.push(Variable { scope, file, raw: number as u32, ty: Type::UNKNOWN });
+            let mutable = (raw.result.saturating_sub(2)..raw.name.0).any(|i| source.text(i as usize) == "mutable");
+            self.symbols.variables.push(Variable { scope, file, raw: number as u32, ty: Type::UNKNOWN, mutable });
             let id = self.symbols.variables.len() as u32 - 1;
             self.enter(scope, name(&path.text), Entity::Variable(id), file, local_to);
         }
@@ -213,6 +222,23 @@ impl<'a> Merger<'a> {
             }
             self.enter(scope, wanted, Entity::Alias(id), file, local_to);
         }
+    }
+
+    /// A class that a source defines is seen by all who see its declaration in a header.
+    fn announce(&mut self, scope: ScopeId, wanted: Name, file: u32) -> bool {
+        let headers = &self.headers;
+        let Some(entries) = self.symbols.members.get_mut(&(scope, wanted)) else {
+            return false;
+        };
+        for entry in entries.iter_mut() {
+            if matches!(entry.entity, Entity::Class(_)) && entry.local_to == EVERYWHERE {
+                if headers[file as usize] && !headers[entry.file as usize] {
+                    entry.file = file;
+                }
+                return true;
+            }
+        }
+        false
     }
 
     /// Macros that stand for the name of a namespace or class.

@@ -12,6 +12,7 @@ mod declarations;
 mod expression;
 mod includes;
 mod lexer;
+mod link;
 mod lookup;
 mod macros;
 mod merge;
@@ -63,6 +64,7 @@ pub fn parse(input: ProjectInput) -> Project {
     let names: Vec<&str> = input.files.iter().map(|file| file.name.as_str()).collect();
     let mut symbols = merge::merge(&names, &files, &macros);
     signatures::resolve(&mut symbols);
+    link::link(&mut symbols);
     let found = project::assemble(&symbols, &names);
     let errors = files.iter().map(|file| file.declarations.errors).sum();
     let units_with_errors = files.iter().filter(|file| file.declarations.errors > 0).count() as u64;

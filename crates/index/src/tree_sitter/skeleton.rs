@@ -474,7 +474,7 @@ impl<'a> Writer<'a> {
             };
         }
         // After the parameters, and after a variable's name, capitals are annotations.
-        let after_name = at > start && self.kind(at - 1) == Kind::Ident && group;
+        let after_name = group && at >= start + 2 && self.kind(at - 1) == Kind::Ident && self.ends_type(at - 2);
         if is_capitals(name) && (parameters || (after_name && self.ends_declarator(self.source.past(at + 1)))) {
             return if group { self.source.past(at + 1) } else { at + 1 };
         }
@@ -487,6 +487,12 @@ impl<'a> Writer<'a> {
         }
         self.copy(at);
         at + 1
+    }
+
+    /// Whether a type may end with token `at`, so that the word after it is a name.
+    fn ends_type(&self, at: usize) -> bool {
+        matches!(self.kind(at), Kind::Ident | Kind::Gt | Kind::Star | Kind::Amp | Kind::Builtin | Kind::Const | Kind::Auto)
+            && !self.macros.get(self.source.text(at)).is_some_and(|m| m.role == Role::Decoration)
     }
 
     fn ends_declarator(&self, at: usize) -> bool {

@@ -50,7 +50,7 @@ pub(crate) fn element(container: &Type) -> Type {
 /// What `*` and `->` give: the element of an iterator, what a smart pointer points to.
 pub(crate) fn pointee(pointer: &Type) -> Type {
     match pointer.base {
-        Base::Standard("iterator" | "unique_ptr" | "shared_ptr" | "optional", _) => pointer.argument(0),
+        Base::Standard("iterator" | "reverse_iterator" | "unique_ptr" | "shared_ptr" | "optional", _) => pointer.argument(0),
         _ => Type::UNKNOWN,
     }
 }
@@ -67,9 +67,8 @@ pub(crate) fn subscript(container: &Type) -> Type {
 /// A type that a class of the standard library names.
 pub(crate) fn member_type(class: &Type, text: &str) -> Type {
     match text {
-        "iterator" | "const_iterator" | "reverse_iterator" | "const_reverse_iterator" => {
-            Type::standard("iterator", vec![element(class)])
-        }
+        "iterator" | "const_iterator" => Type::standard("iterator", vec![element(class)]),
+        "reverse_iterator" | "const_reverse_iterator" => Type::standard("reverse_iterator", vec![element(class)]),
         "value_type" => element(class),
         "reference" | "const_reference" => Type { reference: Reference::Left, ..element(class) },
         "pointer" => element(class).pointer_to(),
@@ -93,7 +92,8 @@ pub(crate) fn member(class: &Type, text: &str) -> Type {
         "first" => reference(class.argument(0)),
         "second" => reference(class.argument(1)),
         "find" if matches!(class.base, Base::Standard("string" | "string_view", _)) => Type::of(Base::Integer),
-        "begin" | "end" | "cbegin" | "cend" | "rbegin" | "rend" | "find" | "lower_bound" | "upper_bound" | "erase"
+        "rbegin" | "rend" | "crbegin" | "crend" => Type::standard("reverse_iterator", vec![element(class)]),
+        "begin" | "end" | "cbegin" | "cend" | "find" | "lower_bound" | "upper_bound" | "erase"
         | "insert" | "emplace_hint" => Type::standard("iterator", vec![element(class)]),
         "front" | "back" | "top" | "emplace_back" => reference(element(class)),
         "at" => reference(subscript(class)),
@@ -143,6 +143,10 @@ pub(crate) fn function(text: &str, template: &[Type], arguments: &[Type]) -> Typ
         "find" | "find_if" | "lower_bound" | "upper_bound" | "remove_if" | "unique" | "begin" | "end"
             if matches!(first().base, Base::Standard("iterator", _)) => first(),
         "begin" | "end" => Type::standard("iterator", vec![element(&first())]),
+        "strerror" | "getenv" | "strchr" | "strrchr" | "strstr" | "strdup" | "strncpy" | "strcpy" | "strtok" => {
+            Type::of(Base::Char).pointer_to()
+        }
+        "malloc" | "calloc" | "realloc" | "memcpy" | "memmove" | "memset" | "memchr" => Type::of(Base::Void).pointer_to(),
         "memcmp" | "strcmp" | "strncmp" | "strlen" | "abs" | "stoi" | "stoul" | "stoull" | "distance" | "snprintf"
         | "printf" | "fprintf" | "fread" | "fwrite" | "fclose" | "atoi" => Type::of(Base::Integer),
         _ => Type::UNKNOWN,

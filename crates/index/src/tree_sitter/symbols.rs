@@ -99,6 +99,8 @@ pub(crate) struct Variable {
     pub(crate) file: u32,
     pub(crate) raw: u32,
     pub(crate) ty: Type,
+    /// Not `const` in a `const` object.
+    pub(crate) mutable: bool,
 }
 
 #[derive(Debug, Clone)]

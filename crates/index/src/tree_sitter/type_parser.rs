@@ -42,7 +42,8 @@ impl<'a> Symbols<'a> {
         ty.constant |= constant;
         while i < end {
             match source.kind(i) {
-                Kind::Const => ty.constant = true,
+                // A constant pointer says nothing about what it points to.
+                Kind::Const => ty.constant |= ty.pointer == 0,
                 Kind::Volatile | Kind::Ellipsis | Kind::Specifier => {}
                 Kind::Star => ty = ty.pointer_to(),
                 Kind::Amp => ty.reference = Reference::Left,
@@ -111,6 +112,13 @@ impl<'a> Symbols<'a> {
                 let found = self.preferred(self.in_scope(scope, wanted, place.file), place.file);
                 let ty = found.iter().find_map(|entry| self.entity_type(entry.entity, source, *last, place));
                 match ty {
+                    Some(Type { base: Base::Class(inner, None), .. })
+                        if self.scope(inner).parent == scope && matches!(qualifier.base, Base::Class(_, Some(_))) =>
+                    {
+                        // A class within a class template depends on the same arguments.
+                        let Base::Class(_, arguments) = qualifier.base else { return Type::UNKNOWN };
+                        Type::of(Base::Class(inner, arguments))
+                    }
                     Some(ty) => ty.substitute(&self.bindings(&qualifier)),
                     None if qualifier.is_dependent() => Type::of(Base::Dependent),
                     None => Type::UNKNOWN,

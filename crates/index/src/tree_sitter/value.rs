@@ -37,6 +37,8 @@ pub(crate) struct Functions {
     pub(crate) unqualified: bool,
     /// Explicit template arguments.
     pub(crate) template: Vec<Type>,
+    /// The result where no candidate fits: that of C's function of this name.
+    pub(crate) otherwise: Type,
 }
 
 /// The value of an expression.

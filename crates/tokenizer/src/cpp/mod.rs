@@ -9,6 +9,7 @@ mod words;
 pub(crate) use fixed::{FIXED, Fixed, base_merges};
 pub(crate) use pattern::PATTERN;
 pub(crate) use split::CppSplitter;
+pub use words::KEYWORDS;
 
 /// The special tokens, ids 0 to 19. They are part of what trained models mean: never reordered.
 pub(crate) const SPECIAL_TOKENS: [&str; 20] = [

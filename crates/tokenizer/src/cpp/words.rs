@@ -1,7 +1,7 @@
 //! The words of the fixed vocabulary. Their order fixes ids: append, never reorder.
 
 /// Keywords, alternative tokens and identifiers with special meaning of C++23, and C's own.
-pub(crate) const KEYWORDS: &[&str] = &[
+pub const KEYWORDS: &[&str] = &[
     "alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch",
     "char", "char8_t", "char16_t", "char32_t", "class", "compl", "concept", "const", "consteval", "constexpr",
     "constinit", "const_cast", "continue", "co_await", "co_return", "co_yield", "decltype", "default", "delete",

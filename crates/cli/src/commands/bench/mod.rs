@@ -4,11 +4,13 @@ mod decode;
 mod host;
 mod kernels;
 mod peak;
+mod tokenizer;
 mod train;
 
 use clap::Subcommand;
 
 use crate::args::Globals;
+use crate::location;
 use crate::output::Console;
 use crate::run_options::RunOptions;
 
@@ -17,7 +19,8 @@ pub const EXAMPLES: &str = "\
 Examples:
   kiln bench peak                                 what the machine can do
   kiln bench train --preset classic               what training makes of it
-  kiln bench decode --batch 1,8 --json            what generation makes of it";
+  kiln bench decode --batch 1,8 --json            what generation makes of it
+  kiln bench tokenizer --data documents           training and use of tokenizers";
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -25,14 +28,20 @@ pub enum Command {
     Peak(peak::PeakArgs),
     Train(Box<train::TrainArgs>),
     Decode(Box<decode::DecodeArgs>),
+    Tokenizer(tokenizer::TokenizerArgs),
 }
 
 /// Runs one of the benchmarks.
 pub fn run(command: Command, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     match command {
         Command::Peak(args) => peak::run(&args, globals, console),
-        Command::Train(args) => train::run(*args, globals, console),
+        Command::Train(args) => {
+            location::run(*args, console, |args| train::run(args, globals, console))
+        }
         Command::Decode(args) => decode::run(*args, globals, console),
+        Command::Tokenizer(args) => {
+            location::run(args, console, |args| tokenizer::run(&args, console))
+        }
     }
 }
 

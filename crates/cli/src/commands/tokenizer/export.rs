@@ -30,7 +30,8 @@ pub struct ExportArgs {
 enum ExportFormat {
     /// A tokenizer.json of Hugging Face's `tokenizers`
     Hf,
-    /// A vocabulary file of tiktoken: base64 of each token and its rank, without the special tokens
+    /// A vocabulary file of tiktoken: base64 of each token and its rank, without the special tokens. With kind cpp ranks are the
+    /// order of merging and not the ids
     Tiktoken,
 }
 

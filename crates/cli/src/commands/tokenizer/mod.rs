@@ -2,8 +2,11 @@
 
 mod decode;
 mod encode;
+mod eval;
 mod export;
 mod ids;
+mod keywords;
+pub mod peers;
 mod stats;
 mod train;
 
@@ -21,7 +24,8 @@ pub const EXAMPLES: &str = "\
 Examples:
   kiln tokenizer train --data documents --out tokenizer --vocab-size 8192
   echo 'int main() {}' | kiln tokenizer encode --tokenizer tokenizer
-  kiln tokenizer stats --tokenizer tokenizer --data documents";
+  kiln tokenizer stats --tokenizer tokenizer --data documents
+  kiln tokenizer eval --tokenizer tokenizer ~/src/leveldb         beside cl100k and o200k";
 
 /// What to do with a tokenizer.
 #[derive(Debug, Subcommand)]
@@ -31,6 +35,7 @@ pub enum Command {
     Decode(decode::DecodeArgs),
     Export(export::ExportArgs),
     Stats(stats::StatsArgs),
+    Eval(eval::EvalArgs),
 }
 
 /// Runs one of the commands.
@@ -41,6 +46,7 @@ pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Decode(args) => location::run(args, console, |args| decode::run(&args, console)),
         Command::Export(args) => location::run(args, console, |args| export::run(&args, console)),
         Command::Stats(args) => location::run(args, console, |args| stats::run(&args, console)),
+        Command::Eval(args) => location::run(args, console, |args| eval::run(&args, console)),
     }
 }
 
