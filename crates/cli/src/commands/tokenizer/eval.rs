@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use clap::Args;
+use kiln_store::with_urls;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -83,6 +84,14 @@ struct Row {
     megabytes_per_second: f64,
 }
 
+impl Located for EvalArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.inputs(&mut self.tokenizers)?;
+        paths.inputs(&mut self.paths)?;
+        paths.inputs(&mut self.data)
+    }
+}
+
 /// Measures each tokenizer and prints.
 pub fn run(args: &EvalArgs, console: &Console) -> anyhow::Result<()> {
     let paths = [&args.paths[..], &args.data].concat();
@@ -91,7 +100,10 @@ pub fn run(args: &EvalArgs, console: &Console) -> anyhow::Result<()> {
     }
     let mut peers = Vec::new();
     for folder in &args.tokenizers {
-        peers.push(Peer::kiln(folder.display().to_string(), super::load(folder)?));
+        peers.push(Peer::kiln(
+            with_urls(&folder.display().to_string()).into_owned(),
+            super::load(folder)?,
+        ));
     }
     let selection = Selection { strict: args.strict, held_out: true };
     let documents = Documents::open(&paths, selection, console)?;
