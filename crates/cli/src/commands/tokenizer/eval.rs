@@ -84,14 +84,6 @@ struct Row {
     megabytes_per_second: f64,
 }
 
-impl Located for EvalArgs {
-    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
-        paths.inputs(&mut self.tokenizers)?;
-        paths.inputs(&mut self.paths)?;
-        paths.inputs(&mut self.data)
-    }
-}
-
 /// Measures each tokenizer and prints.
 pub fn run(args: &EvalArgs, console: &Console) -> anyhow::Result<()> {
     let paths = [&args.paths[..], &args.data].concat();
