@@ -1,11 +1,13 @@
-//! What `--data` may name: JSONL files, folders of them, and folders of source files.
+//! What `--data` may name: JSONL and Parquet files, folders of them, and folders of source files.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kiln_corpus::{FilesOptions, collect_files};
-use kiln_data::{DataError, Problem, Source, SourceOptions, SourceReport, Split};
+use kiln_data::{
+    DataError, FileReport, Problem, SkippedFile, Source, SourceOptions, SourceReport, Split,
+};
 use rayon::prelude::*;
 use serde::Serialize;
 use tempfile::TempDir;
@@ -38,7 +40,9 @@ pub struct DocumentsReport {
     pub text_bytes: u64,
     /// Documents in `validation` files that were left out.
     pub held_out_documents: u64,
-    /// Lines of JSONL that are no documents.
+    /// Files that cannot be read as what they are called.
+    pub unreadable_files: Vec<SkippedFile>,
+    /// Lines of JSONL and rows of Parquet that are no documents.
     pub bad_lines: u64,
     /// The first of them.
     pub problems: Vec<Problem>,
@@ -106,6 +110,11 @@ impl Documents {
 
     fn name_bad_lines(&self, console: &Console) {
         let report = &self.report;
+        for file in &report.unreadable_files {
+            let message =
+                format!("{} cannot be read and was skipped: {}", file.path.display(), file.why);
+            console.warn(printable(&message));
+        }
         if report.bad_lines == 0 {
             return;
         }
@@ -159,15 +168,19 @@ impl DocumentsReport {
             self.documents += found.validation_documents;
             self.text_bytes += found.validation_text_bytes;
         }
+        self.unreadable_files.extend(found.skipped.iter().cloned());
         self.bad_lines += found.problem_count;
         self.problems.extend(found.problems.iter().cloned());
     }
 }
 
-/// Whether the last file of a folder is one that `corpus files --validation-share` writes.
+/// Whether a folder has files of documents that were held out: those called `validation`.
 fn ends_with_held_out(report: &SourceReport) -> bool {
-    let name = report.files.last().and_then(|file| file.path.file_name()?.to_str());
-    report.files.len() > 1 && matches!(name, Some("validation.jsonl" | "validation.jsonl.zst"))
+    let held_out = |file: &FileReport| {
+        let name = file.path.file_name().and_then(|name| name.to_str());
+        file.validation && name.is_some_and(|name| name.starts_with("validation"))
+    };
+    report.files.len() > 1 && report.files.iter().any(held_out)
 }
 
 /// Collects source files into a temporary folder; also says how many had to be skipped.
@@ -178,7 +191,7 @@ fn collect(path: &Path, console: &Console, graceful: &Graceful) -> anyhow::Resul
         progress.set(done.bytes, done.total_bytes);
         if graceful.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
-    .with_context(|| format!("{} holds no .jsonl or .jsonl.zst file", path.display()))?;
+    .with_context(|| format!("{} holds no .jsonl, .jsonl.zst or .parquet file", path.display()))?;
     drop(progress);
     if !summary.skipped.is_empty() {
         console.warn(format_args!("skipped {}", printable(&summary.describe_skipped())));

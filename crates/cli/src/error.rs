@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use kiln_corpus::CorpusError;
+use kiln_store::with_urls;
 
 use crate::hint;
 use crate::interrupt::{self, Interrupted};
@@ -72,9 +73,9 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         let _ = writeln!(stderr, "interrupted");
         return ExitCode::from(interrupt::EXIT_CODE);
     }
-    let _ = writeln!(stderr, "error: {}", message(error));
+    let _ = writeln!(stderr, "error: {}", with_urls(&message(error)));
     if let Some(hint) = hint(error) {
-        let _ = writeln!(stderr, "hint: {hint}");
+        let _ = writeln!(stderr, "hint: {}", with_urls(&hint));
     }
     if error.chain().any(|cause| cause.is::<WrongUsage>()) {
         ExitCode::from(USAGE)

@@ -6,6 +6,7 @@ use kiln_corpus::{CorpusError, EXTENSIONS};
 use kiln_data::DataError;
 use kiln_model::ConfigError;
 use kiln_optim::OptimError;
+use kiln_store::StoreError;
 use kiln_tokenizer::{Error as TokenizerError, TOKENIZER_FILE};
 use kiln_train::TrainError;
 use kiln_train::checkpoint::CheckpointError;
@@ -18,7 +19,14 @@ pub fn of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let train = || cause.downcast_ref().and_then(train);
     let checkpoint = || cause.downcast_ref().and_then(checkpoint);
     let settings = || settings(cause);
-    corpus.or_else(tokenizer).or_else(data).or_else(train).or_else(checkpoint).or_else(settings)
+    let store = || cause.downcast_ref::<StoreError>().and_then(StoreError::hint);
+    corpus
+        .or_else(store)
+        .or_else(tokenizer)
+        .or_else(data)
+        .or_else(train)
+        .or_else(checkpoint)
+        .or_else(settings)
 }
 
 fn corpus(error: &CorpusError) -> Option<String> {
@@ -72,6 +80,17 @@ fn data(error: &DataError) -> Option<String> {
         DataError::BadLine(_) => {
             Some("without --strict such lines are counted and skipped".to_owned())
         }
+        DataError::Corrupt { .. } => {
+            Some("with other files beside it and without --strict, it would be skipped".to_owned())
+        }
+        DataError::NoSentinels => Some(
+            "--fim-rate and --pairs need a tokenizer of `kiln tokenizer train --kind cpp`".to_owned(),
+        ),
+        DataError::NoMoreShards { .. } => Some(
+            "the same command goes on once there are more; --stream-patience waits longer, and without --stream what \
+             is there is all"
+                .to_owned(),
+        ),
         DataError::NoTrainingDocuments { .. } => {
             Some("more documents, or a lower --validation-share".to_owned())
         }

@@ -1,6 +1,7 @@
 //! Ctrl-C: long commands that ask for it stop at a place of their choice, all others at once.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -17,6 +18,9 @@ pub fn install() -> anyhow::Result<()> {
     ctrlc::set_handler(|| {
         let earlier = REQUESTED.swap(true, Ordering::SeqCst);
         if exits_at_once(CLAIMS.load(Ordering::SeqCst), earlier) {
+            for folder in kiln_store::clean_up() {
+                let _ = writeln!(io::stderr(), "not published, and kept: {}", folder.display());
+            }
             process::exit(i32::from(EXIT_CODE));
         }
     })

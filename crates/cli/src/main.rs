@@ -9,10 +9,14 @@ mod documents;
 mod error;
 mod hint;
 mod interrupt;
+mod location;
 mod machine;
 mod output;
 mod progress;
+mod remote_run;
+mod remote_shards;
 mod run_options;
+mod training_data;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kiln_store::with_urls;
 use serde::Serialize;
 
 pub use number::{bytes, count};
@@ -29,12 +30,20 @@ pub fn print(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> anyhow::Resul
     write(&mut stdout).and_then(|()| stdout.flush()).context("cannot write to standard output")
 }
 
+/// Writes text to standard output in which locations are told as the user knows them.
+pub fn print_text(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    write(&mut text).context("cannot write to standard output")?;
+    print(|out| match str::from_utf8(&text) {
+        Ok(text) => out.write_all(with_urls(text).as_bytes()),
+        Err(_) => out.write_all(&text),
+    })
+}
+
 /// Prints a value as indented JSON.
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(|out| {
-        serde_json::to_writer_pretty(&mut *out, value)?;
-        writeln!(out)
-    })
+    let json = serde_json::to_string_pretty(value)?;
+    print(|out| writeln!(out, "{}", with_urls(&json)))
 }
 
 /// What the user wants to hear about.
@@ -56,13 +65,13 @@ impl Console {
     /// Tells what goes on.
     pub fn note(&self, message: impl Display) {
         if !self.quiet {
-            let _ = writeln!(io::stderr(), "{message}");
+            let _ = writeln!(io::stderr(), "{}", with_urls(&message.to_string()));
         }
     }
 
     /// Tells what may be wrong. Never silenced: a user should not lose data unknowingly.
     pub fn warn(&self, message: impl Display) {
-        let _ = writeln!(io::stderr(), "warning: {message}");
+        let _ = writeln!(io::stderr(), "warning: {}", with_urls(&message.to_string()));
     }
 
     /// Prints the result of a command that was run for something else, such as the files that it wrote: as JSON
@@ -71,12 +80,12 @@ impl Console {
         &self,
         json: bool,
         value: &impl Serialize,
-        text: impl FnOnce(&mut Stdout) -> io::Result<()>,
+        text: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
     ) -> anyhow::Result<()> {
         match (json, self.quiet) {
             (true, _) => print_json(value),
             (false, true) => Ok(()),
-            (false, false) => print(text),
+            (false, false) => print_text(text),
         }
     }
 

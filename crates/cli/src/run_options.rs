@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 use kiln_model::{Compute, ModelConfig, Preset, Proportions, heads_near};
 use kiln_optim::{MuonMethod, Settings};
 use kiln_train::config::{Horizon, RunConfig, TrainSettings};
-use serde::Deserialize;
+use kiln_train::data_set::{DataSet, one_or_more};
+use serde::{Deserialize, Deserializer};
 
 use crate::args::parse_share;
 use crate::error::{Advised, wrong_usage};
@@ -76,21 +77,50 @@ macro_rules! options {
 
 options! {
     first {
-        /// Documents: a .jsonl or .jsonl.zst file, or a folder of them (the last is for validation)
-        #[arg(long, value_name = "PATH", help_heading = "Data")]
-        data: PathBuf,
+        /// Documents: a .jsonl, .jsonl.zst or .parquet file, or a folder of them (those called validation, or else the
+        /// last, are for validation). Several are mixed by weight, their share of the tokens: --data a=0.7 b=0.3; without
+        /// weights, by size
+        #[arg(long, value_name = "PATH[=WEIGHT]", num_args = 1.., help_heading = "Data")]
+        #[serde(deserialize_with = "some_data_sets")]
+        data: Vec<DataSet>,
         /// Folder of the tokenizer
         #[arg(long, value_name = "DIR", help_heading = "Data")]
         tokenizer: PathBuf,
-        /// Field of the documents that holds the text [default: text]
+        /// Field or column of the documents that holds the text [default: text]
         #[arg(long, value_name = "NAME", help_heading = "Data")]
         field: String,
-        /// Share of the documents held out, where the data are one file [default: 0.05]
+        /// Share of the documents held out, where the data are one file, or a stream without a validation file
+        /// [default: 0.05]
         #[arg(long, value_name = "X", value_parser = parse_share, help_heading = "Data")]
         validation_share: f64,
-        /// Fail at the first line that is no document
+        /// Fail at the first line that is no document and the first file that cannot be read
         #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Data")]
         strict: bool,
+        /// Files are still being added to the folders of --data: train on them as they come, in the order of their names,
+        /// until _COMPLETE is there
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Data")]
+        stream: bool,
+        /// Seconds without a change in such a folder after which to give up [default: 600]
+        #[arg(long, value_name = "SECONDS", help_heading = "Data")]
+        stream_patience: u64,
+        /// Documented functions with the fields docstring, signature and body, such as `kiln corpus pairs` writes: the
+        /// model learns to write the body
+        #[arg(long, value_name = "PATH", help_heading = "Fill-in-the-middle (tokenizers of kind cpp)")]
+        pairs: PathBuf,
+        /// Their share of the tokens [default: 0.1]
+        #[arg(long, value_name = "X", help_heading = "Fill-in-the-middle (tokenizers of kind cpp)")]
+        pairs_share: f64,
+        /// Share of the documents whose parts are rearranged to prefix, suffix, middle; those longer than a row are left
+        /// as they are [default: 0]
+        #[arg(long, value_name = "X", help_heading = "Fill-in-the-middle (tokenizers of kind cpp)")]
+        fim_rate: f64,
+        /// Share of these in which the suffix comes first [default: 0.5]
+        #[arg(long, value_name = "X", help_heading = "Fill-in-the-middle (tokenizers of kind cpp)")]
+        fim_spm_rate: f64,
+        /// Share of these whose middle is the body of a function, where the document has one; else it is cut at random
+        /// [default: 0]
+        #[arg(long, value_name = "X", help_heading = "Fill-in-the-middle (tokenizers of kind cpp)")]
+        fim_body_rate: f64,
     }
     model {
         /// Layers; width, heads and rates follow from it [default: 4]
@@ -321,6 +351,50 @@ impl RunOptions {
         Ok(())
     }
 
+    /// Refuses settings of the data that do not go together.
+    fn check_data(&self, train: &TrainSettings) -> anyhow::Result<()> {
+        let rates = [
+            ("--fim-rate", train.fim.rate),
+            ("--fim-spm-rate", train.fim.spm_rate),
+            ("--fim-body-rate", train.fim.body_rate),
+        ];
+        for (flag, rate) in rates {
+            if !(0.0..=1.0).contains(&rate) {
+                anyhow::bail!("{flag} is a share from 0 to 1, not {rate}");
+            }
+        }
+        if !(train.pairs_share > 0.0 && train.pairs_share < 1.0) {
+            let share = train.pairs_share;
+            anyhow::bail!("--pairs-share is a share of more than 0 and less than 1, not {share}");
+        }
+        let needs = [
+            ("--fim-spm-rate", self.fim_spm_rate.is_some(), "--fim-rate", train.fim.rate > 0.0),
+            ("--fim-body-rate", self.fim_body_rate.is_some(), "--fim-rate", train.fim.rate > 0.0),
+            ("--pairs-share", self.pairs_share.is_some(), "--pairs", train.pairs.is_some()),
+            ("--stream-patience", self.stream_patience.is_some(), "--stream", train.stream),
+        ];
+        for (flag, given, other, there) in needs {
+            if given && !there {
+                anyhow::bail!("{flag} means nothing without {other}");
+            }
+        }
+        let sets = &train.data;
+        let weights: Vec<f64> = sets.iter().filter_map(|set| set.weight).collect();
+        if let Some(weight) = weights.iter().find(|weight| !(**weight > 0.0 && weight.is_finite()))
+        {
+            anyhow::bail!("a weight of --data must be more than 0, not {weight}");
+        }
+        if !weights.is_empty() && weights.len() < sets.len() {
+            anyhow::bail!("give each --data a weight, as in a=0.7 b=0.3, or none");
+        }
+        if train.stream && sets.len() > 1 && weights.is_empty() {
+            anyhow::bail!(
+                "give each --data a weight: the size of what --stream reads is not known"
+            );
+        }
+        Ok(())
+    }
+
     /// The whole run, for a tokenizer of `vocab_size` tokens. Products are f32 unless an option says otherwise: the
     /// machine's own choice is the caller's. What does not fit is wrong usage.
     pub fn resolve(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
@@ -335,6 +409,14 @@ impl RunOptions {
         set(&mut train.field, self.field.clone());
         set(&mut train.validation_share, self.validation_share);
         set(&mut train.strict, self.strict);
+        set(&mut train.stream, self.stream);
+        set(&mut train.stream_patience, self.stream_patience);
+        train.pairs = self.pairs.clone();
+        set(&mut train.pairs_share, self.pairs_share);
+        set(&mut train.fim.rate, self.fim_rate);
+        set(&mut train.fim.spm_rate, self.fim_spm_rate);
+        set(&mut train.fim.body_rate, self.fim_body_rate);
+        self.check_data(&train)?;
         set(&mut train.tokenizer, self.tokenizer.clone());
         set(&mut train.dtype, self.dtype.map(Compute::from));
         set(&mut train.device_batch_size, self.device_batch_size);
@@ -356,6 +438,10 @@ impl RunOptions {
         positive("--num-iterations", self.num_iterations.map(|n| n as f64))?;
         Ok(run)
     }
+}
+
+fn some_data_sets<'de, D: Deserializer<'de>>(data: D) -> Result<Option<Vec<DataSet>>, D::Error> {
+    one_or_more(data).map(Some)
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {

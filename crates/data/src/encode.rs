@@ -1,5 +1,7 @@
 //! What this crate needs of a tokenizer.
 
+use crate::fim::FimSentinels;
+
 /// Text to token ids.
 pub trait Encode: Send + Sync {
     /// Appends the ids of `text` to `out`: no BOS, no EOS. Text that spells a special token is ordinary text.
@@ -10,6 +12,11 @@ pub trait Encode: Send + Sync {
     fn eos_id(&self) -> Option<u32>;
     /// All ids are below this.
     fn vocab_size(&self) -> usize;
+
+    /// The tokens that mark the parts of a rearranged document, where there are any.
+    fn fim_sentinels(&self) -> Option<FimSentinels> {
+        None
+    }
 
     /// Two tokenizers that give different ids have different fingerprints, but for chance: the hash of the
     /// special ids, the vocabulary size and the ids of a text with C++ of all kinds. An encoder that knows its
@@ -43,6 +50,15 @@ impl Encode for kiln_tokenizer::Tokenizer {
 
     fn vocab_size(&self) -> usize {
         self.vocab_size()
+    }
+
+    fn fim_sentinels(&self) -> Option<FimSentinels> {
+        Some(FimSentinels {
+            prefix: self.special("<FIM_PREFIX>")?,
+            middle: self.special("<FIM_MIDDLE>")?,
+            suffix: self.special("<FIM_SUFFIX>")?,
+            eos: self.eos_id()?,
+        })
     }
 
     fn fingerprint(&self) -> String {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::scan::Problem;
+use crate::shard::scan::Problem;
 
 /// Why there is no data, or no next batch.
 #[derive(Debug, thiserror::Error)]
@@ -14,14 +14,14 @@ pub enum DataError {
         /// As it was given.
         path: PathBuf,
     },
-    /// A folder without a `.jsonl` or `.jsonl.zst` file.
-    #[error("folder {path} holds no .jsonl or .jsonl.zst file")]
+    /// A folder without a file that can hold documents.
+    #[error("folder {path} holds no .jsonl, .jsonl.zst or .parquet file")]
     NoFiles {
         /// As it was given.
         path: PathBuf,
     },
-    /// A file with another ending than `.jsonl` or `.jsonl.zst`.
-    #[error("{path} is neither a .jsonl nor a .jsonl.zst file")]
+    /// A file with another ending.
+    #[error("{path} is neither a .jsonl, a .jsonl.zst nor a .parquet file")]
     UnknownFormat {
         /// As it was given.
         path: PathBuf,
@@ -63,13 +63,37 @@ pub enum DataError {
     #[error("{0}")]
     BadLine(Problem),
     /// A file holds something else than when it was opened.
-    #[error("{path} has changed since it was opened (document at byte {offset})")]
+    #[error("{path} has changed since it was opened ({at})")]
     Changed {
         /// The file.
         path: PathBuf,
-        /// Where the document's line started.
-        offset: u64,
+        /// Where the document lay.
+        at: String,
     },
+    /// A file that cannot be decoded, where it cannot be done without: in strict mode, or because it could be before.
+    #[error("{path} cannot be read: {why}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Fill-in-the-middle with a tokenizer that has no tokens for it.
+    #[error("fill-in-the-middle needs tokens that this tokenizer does not have (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE, EOS)")]
+    NoSentinels,
+    /// A stream whose writer gives nothing more and does not say that it has ended.
+    #[error("no new file in {path} for {seconds} seconds, and no _COMPLETE{}", half_written(.unfinished))]
+    NoMoreShards {
+        /// The folder.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+        /// Files that seem to be half-written, with what is wrong.
+        unfinished: Vec<String>,
+    },
+    /// It was asked to stop while it waited for files.
+    #[error("stopped while waiting for new files")]
+    Stopped,
     /// The tokenizer gave an id that the model has no row for.
     #[error("the tokenizer gave id {id}, but its vocabulary has {vocab_size}")]
     TokenOutOfRange {
@@ -134,4 +158,8 @@ fn bad_lines(count: &u64, first: &Option<Problem>) -> String {
         Some(first) => format!(" ({count} bad lines, the first: {first})"),
         None => String::new(),
     }
+}
+
+fn half_written(files: &[String]) -> String {
+    if files.is_empty() { String::new() } else { format!("; half-written: {}", files.join(", ")) }
 }

@@ -1,7 +1,8 @@
 //! Documents to batches: readers, packing, prefetch and exact resume.
 //!
 //! ```text
-//! JSONL files -> Source (index, train/validation split) -> Loader (order, tokens, packing, prefetch) -> Batch
+//! JSONL and Parquet files -> Source (index, train/validation split) -> Mixture (weights)
+//! Mixture -> Loader (order, tokens, fill-in-the-middle, packing, prefetch) -> Batch
 //! ```
 //!
 //! A [`Source`] knows where every document lies; texts stay on the disk. A [`Loader`] shuffles the training
@@ -40,23 +41,28 @@ mod error;
 mod feed;
 pub mod fim;
 mod fingerprint;
-mod hold_out;
-mod jsonl;
 mod loader;
+mod mixture;
 mod order;
 mod packer;
-mod scan;
+mod record;
+mod shard;
 mod source;
 mod state;
-mod store;
 mod validation;
 
 pub use batch::Batch;
 pub use encode::Encode;
 pub use error::DataError;
-pub use fingerprint::{DataFingerprint, FileFingerprint, LoaderFingerprint};
+pub use fim::{FimCounts, FimOptions};
+pub use fingerprint::{DataFingerprint, FileFingerprint, LoaderFingerprint, SetFingerprint};
 pub use loader::{Loader, LoaderOptions};
-pub use scan::{MAX_LINE_BYTES, Problem};
-pub use source::{FileReport, Source, SourceOptions, SourceReport, Split};
-pub use state::{BufferedPiece, LoaderState};
+pub use mixture::{Mixture, Part};
+pub use record::Schema;
+pub use shard::scan::{MAX_LINE_BYTES, Problem};
+pub use source::{
+    COMPLETE_MARKER, FileReport, Folder, FolderEntry, LocalFile, LocalFolder, SkippedFile, Source,
+    SourceOptions, SourceReport, Split, StreamOptions,
+};
+pub use state::{BufferedPiece, LoaderState, SetState, StreamState, TakenShard};
 pub use validation::ValidationBatches;

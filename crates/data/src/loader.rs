@@ -1,18 +1,21 @@
 //! Batches, made ahead of training on a thread of their own.
 
 use std::any::Any;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
 use crate::encode::Encode;
 use crate::engine::Engine;
 use crate::error::DataError;
 use crate::feed;
+use crate::fim::{FimCounts, FimOptions};
 use crate::fingerprint::LoaderFingerprint;
-use crate::source::{Source, Split};
+use crate::mixture::Mixture;
+use crate::source::{Patience, Split};
 use crate::state::{LoaderState, Progress};
 
 /// No tokenizer makes tokens that are this long on average, so only smaller data sets can have fewer tokens than
@@ -20,7 +23,7 @@ use crate::state::{LoaderState, Progress};
 const MAX_MEAN_TOKEN_BYTES: u64 = 256;
 
 /// What a loader's batches look like.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoaderOptions {
     /// Rows in a batch, B.
     pub rows: usize,
@@ -37,15 +40,18 @@ pub struct LoaderOptions {
     pub buffer_documents: usize,
     /// So many batches are made ahead.
     pub prefetch: usize,
+    /// What is rearranged for fill-in-the-middle.
+    pub fim: FimOptions,
 }
 
 impl LoaderOptions {
-    /// B rows of T tokens; seed 0, one rank, 128 buffered documents, 4 batches ahead.
+    /// B rows of T tokens; seed 0, one rank, 128 buffered documents, 4 batches ahead, nothing rearranged.
     pub fn new(rows: usize, seq_len: usize) -> Self {
-        Self { rows, seq_len, seed: 0, rank: 0, world: 1, buffer_documents: 128, prefetch: 4 }
+        let fim = FimOptions::default();
+        Self { rows, seq_len, seed: 0, rank: 0, world: 1, buffer_documents: 128, prefetch: 4, fim }
     }
 
-    fn check(&self, documents: usize) -> Result<(), DataError> {
+    fn check(&self, data: &Mixture) -> Result<(), DataError> {
         let bad = |option, value: usize, why| {
             Err(DataError::BadOption { option, value: value.to_string(), why })
         };
@@ -71,13 +77,13 @@ impl LoaderOptions {
         if self.prefetch > 1 << 16 {
             return bad("prefetch", self.prefetch, "expected at most 65536");
         }
-        if documents < self.world {
-            return Err(DataError::TooFewForRanks {
-                documents: documents as u64,
-                world: self.world,
-            });
+        for part in data.parts().iter().filter(|part| !part.source.is_stream()) {
+            let (documents, world) = (part.source.len(Split::Train) as u64, self.world);
+            if documents < world as u64 {
+                return Err(DataError::TooFewForRanks { documents, world });
+            }
         }
-        Ok(())
+        self.fim.check()
     }
 }
 
@@ -94,10 +100,36 @@ pub struct Loader {
     /// `None` once the thread has ended.
     channels: Option<Channels>,
     thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
     /// What was handed out last.
     current: Slot,
+    /// What has arrived and was not asked for yet.
+    arrived: Option<Result<Slot, DataError>>,
     stall_seconds: f64,
     warnings: Vec<String>,
+}
+
+/// What the loader and its thread tell each other beside batches.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// The thread waits for files of a stream.
+    waits: AtomicBool,
+    notices: Mutex<Vec<String>>,
+}
+
+/// The thread's side of it.
+struct Thread(Arc<Shared>);
+
+impl Patience for Thread {
+    fn tell(&mut self, message: String) {
+        self.0.notices.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(message);
+    }
+
+    fn goes_on(&mut self) -> bool {
+        self.0.waits.store(true, Ordering::Relaxed);
+        !self.0.stop.load(Ordering::Relaxed)
+    }
 }
 
 struct Channels {
@@ -106,20 +138,23 @@ struct Channels {
 }
 
 impl Loader {
-    /// Starts at the beginning of the first epoch.
+    /// Starts at the beginning of the first epoch of a data set, or of several.
     ///
     /// # Errors
     ///
     /// A bad option; no training documents, or no tokens in them; fewer documents than ranks; a tokenizer whose
-    /// special ids lie outside its vocabulary.
+    /// special ids lie outside its vocabulary, or that has none for what is to be rearranged.
     pub fn new(
-        source: Arc<Source>,
+        data: impl Into<Mixture>,
         encoder: Arc<dyn Encode>,
         options: LoaderOptions,
     ) -> Result<Self, DataError> {
-        check_data(&source, encoder.as_ref(), &options)?;
-        let fingerprint = LoaderFingerprint::new(source.fingerprint(), encoder.as_ref(), &options);
-        Self::start(source, encoder, options, fingerprint, Progress::default())
+        let data = data.into();
+        check_data(&data, encoder.as_ref(), &options)?;
+        let fingerprint = LoaderFingerprint::new(&data, encoder.as_ref(), &options);
+        let sets = data.parts().iter().map(|part| feed::beginning(&part.source)).collect();
+        let progress = Progress { sets, ..Progress::default() };
+        Self::start(data, encoder, options, fingerprint, progress)
     }
 
     /// Goes on after the batch that `state` belongs to: the next batches are those that the loader which gave the
@@ -131,45 +166,42 @@ impl Loader {
     /// those of the state; [`DataError::BadState`] when it contradicts itself (what only reading the documents
     /// can show comes from the first [`next_batch`](Self::next_batch)).
     pub fn resume(
-        source: Arc<Source>,
+        data: impl Into<Mixture>,
         encoder: Arc<dyn Encode>,
         options: LoaderOptions,
         state: &LoaderState,
     ) -> Result<Self, DataError> {
-        check_data(&source, encoder.as_ref(), &options)?;
-        let fingerprint = LoaderFingerprint::new(source.fingerprint(), encoder.as_ref(), &options);
+        let data = data.into();
+        check_data(&data, encoder.as_ref(), &options)?;
+        let fingerprint = LoaderFingerprint::new(&data, encoder.as_ref(), &options);
         let changes = fingerprint.changes_since(&state.fingerprint);
         if !changes.is_empty() {
             return Err(DataError::ResumeMismatch { changes });
         }
-        let documents = source.len(Split::Train) as u64;
-        if state.position > documents {
-            let why = format!("position {} in an epoch of {documents} documents", state.position);
-            return Err(DataError::BadState { why });
-        }
-        let counters = [state.epoch, state.rows, state.content_tokens, state.next_sequence];
-        if counters.iter().any(|n| *n > u64::MAX / 2) {
-            return Err(DataError::BadState { why: "a counter is beyond 2^63".to_owned() });
-        }
-        Self::start(source, encoder, options, fingerprint, Progress::of(state))
+        check_state(&data, state)?;
+        Self::start(data, encoder, options, fingerprint, Progress::of(state))
     }
 
     fn start(
-        source: Arc<Source>,
+        data: Mixture,
         encoder: Arc<dyn Encode>,
         options: LoaderOptions,
         fingerprint: LoaderFingerprint,
         progress: Progress,
     ) -> Result<Self, DataError> {
-        let warnings = warnings(&source, encoder.as_ref(), &options)?;
+        let warnings = warnings(&data, encoder.as_ref(), &options)?;
         let (filled_sender, filled) = sync_channel(options.prefetch);
         // Room for every slot there can be, so that giving one back never waits.
         let (used, used_receiver) = sync_channel(options.prefetch + 2);
         let current = Slot { batch: Batch::default(), progress: progress.clone() };
+        let shared = Arc::new(Shared::default());
+        let patience = Box::new(Thread(Arc::clone(&shared)));
+        let waits = Arc::clone(&shared);
         let run = move || {
-            let made = Engine::new(&source, &encoder, &options, &progress);
-            let ended =
-                made.and_then(|engine| produce(engine, &options, &filled_sender, &used_receiver));
+            let made = Engine::new(&data, &encoder, &options, &progress, patience);
+            let ended = made.and_then(|engine| {
+                produce(engine, &options, (&filled_sender, &used_receiver), &waits)
+            });
             if let Err(e) = ended {
                 // The consumer may be gone; then nobody needs to know.
                 let _ = filled_sender.send(Err(e));
@@ -181,9 +213,45 @@ impl Loader {
             path: "the data loader".into(),
             source,
         })?;
-        let channels = Some(Channels { filled, used });
-        let thread = Some(thread);
-        Ok(Self { fingerprint, channels, thread, current, stall_seconds: 0.0, warnings })
+        Ok(Self {
+            fingerprint,
+            channels: Some(Channels { filled, used }),
+            thread: Some(thread),
+            shared,
+            current,
+            arrived: None,
+            stall_seconds: 0.0,
+            warnings,
+        })
+    }
+
+    /// Waits up to `time` until [`next_batch`](Self::next_batch) need not wait; whether that is so.
+    pub fn wait(&mut self, time: Duration) -> bool {
+        let Some(channels) = &self.channels else { return true };
+        if self.arrived.is_none() {
+            self.arrived = channels.filled.try_recv().ok();
+        }
+        if self.arrived.is_none() {
+            let start = Instant::now();
+            match channels.filled.recv_timeout(time) {
+                Ok(slot) => self.arrived = Some(slot),
+                Err(RecvTimeoutError::Timeout) => {}
+                // What the thread panicked with is for `next_batch` to find.
+                Err(RecvTimeoutError::Disconnected) => return true,
+            }
+            self.stall_seconds += start.elapsed().as_secs_f64();
+        }
+        self.arrived.is_some()
+    }
+
+    /// Whether the thread waits for files of a stream, rather than for the machine.
+    pub fn waits_for_files(&self) -> bool {
+        self.shared.waits.load(Ordering::Relaxed)
+    }
+
+    /// What a user should know of what has happened since this was asked last.
+    pub fn take_notices(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.notices.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
     /// The next batch, which lives until the next call. Once the loader runs in its stride this allocates nothing
@@ -195,14 +263,17 @@ impl Loader {
     /// damaged state, a panic of the tokenizer. After an error there are no more batches.
     pub fn next_batch(&mut self) -> Result<&Batch, DataError> {
         let channels = self.channels.as_ref().ok_or(DataError::LoaderStopped)?;
-        let received = match channels.filled.try_recv() {
-            Err(TryRecvError::Empty) => {
-                let start = Instant::now();
-                let slot = channels.filled.recv();
-                self.stall_seconds += start.elapsed().as_secs_f64();
-                slot.ok()
-            }
-            ready => ready.ok(),
+        let received = match self.arrived.take() {
+            Some(arrived) => Some(arrived),
+            None => match channels.filled.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    let start = Instant::now();
+                    let slot = channels.filled.recv();
+                    self.stall_seconds += start.elapsed().as_secs_f64();
+                    slot.ok()
+                }
+                ready => ready.ok(),
+            },
         };
         match received {
             Some(Ok(slot)) => {
@@ -224,9 +295,15 @@ impl Loader {
         self.current.progress.with(self.fingerprint.clone())
     }
 
-    /// Epoch of the documents that entered the packing buffer last, for the last batch handed out.
+    /// Epoch of the documents that entered the packing buffer last, for the last batch handed out; of several data
+    /// sets, that of the first.
     pub fn epoch(&self) -> u64 {
-        self.current.progress.epoch
+        self.current.progress.sets.first().map_or(0, |set| set.epoch)
+    }
+
+    /// What was rearranged of the documents drawn up to the last batch handed out.
+    pub fn fim_counts(&self) -> FimCounts {
+        self.current.progress.fim
     }
 
     /// Content tokens (neither BOS nor EOS) in the batches handed out, resumed ones included.
@@ -246,7 +323,8 @@ impl Loader {
 
     /// Ends the thread. What it panicked with, if it did.
     fn stop(&mut self) -> Option<String> {
-        // Both ends closed: the thread's next send fails and it returns.
+        // Both ends closed: the thread's next send fails and it returns. It may also be waiting for files.
+        self.shared.stop.store(true, Ordering::Relaxed);
         self.channels = None;
         let panic = self.thread.take()?.join().err()?;
         Some(panic_message(panic.as_ref()))
@@ -263,8 +341,8 @@ impl Drop for Loader {
 fn produce(
     mut engine: Engine,
     options: &LoaderOptions,
-    filled: &SyncSender<Result<Slot, DataError>>,
-    used: &Receiver<Slot>,
+    (filled, used): (&SyncSender<Result<Slot, DataError>>, &Receiver<Slot>),
+    shared: &Shared,
 ) -> Result<(), DataError> {
     loop {
         let mut slot = used.try_recv().unwrap_or_default();
@@ -272,6 +350,7 @@ fn produce(
             slot.batch = Batch::new(options.rows, options.seq_len);
         }
         engine.fill(&mut slot.batch)?;
+        shared.waits.store(false, Ordering::Relaxed);
         engine.progress(&mut slot.progress);
         if filled.send(Ok(slot)).is_err() {
             return Ok(());
@@ -285,16 +364,52 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 }
 
 fn check_data(
-    source: &Source,
+    data: &Mixture,
     encoder: &dyn Encode,
     options: &LoaderOptions,
 ) -> Result<(), DataError> {
-    if source.is_empty(Split::Train) {
-        let validation = source.len(Split::Validation) as u64;
-        return Err(DataError::NoTrainingDocuments { validation });
+    for part in data.parts() {
+        if part.source.is_empty(Split::Train) && !part.source.is_stream() {
+            let validation = part.source.len(Split::Validation) as u64;
+            return Err(DataError::NoTrainingDocuments { validation });
+        }
     }
-    options.check(source.len(Split::Train))?;
-    check_ids(encoder)
+    options.check(data)?;
+    check_ids(encoder)?;
+    if !data.has_pairs() && options.fim.rate == 0.0 {
+        return Ok(());
+    }
+    let ids = encoder.fim_sentinels().ok_or(DataError::NoSentinels)?;
+    let vocab_size = encoder.vocab_size();
+    match [ids.prefix, ids.middle, ids.suffix, ids.eos].into_iter().max() {
+        Some(id) if id as usize >= vocab_size => Err(DataError::TokenOutOfRange { id, vocab_size }),
+        _ => Ok(()),
+    }
+}
+
+/// What can be seen of a state without reading documents.
+fn check_state(data: &Mixture, state: &LoaderState) -> Result<(), DataError> {
+    let bad = |why: String| Err(DataError::BadState { why });
+    if state.sets.len() != data.parts().len() {
+        return bad(format!("{} data sets of {}", state.sets.len(), data.parts().len()));
+    }
+    let mut counters = vec![state.rows, state.content_tokens, state.next_sequence];
+    counters.extend(&state.drawn);
+    counters.extend(state.buffer.iter().map(|piece| piece.due));
+    for (part, set) in data.parts().iter().zip(&state.sets) {
+        let documents = part.source.len(Split::Train) as u64;
+        if set.position > documents && !part.source.is_stream() {
+            return bad(format!("position {} in an epoch of {documents} documents", set.position));
+        }
+        if set.stream.is_some() != part.source.is_stream() {
+            return bad("a stream without its files".to_owned());
+        }
+        counters.extend([set.epoch, set.position, set.tokens]);
+    }
+    if counters.iter().any(|n| *n > u64::MAX / 2) {
+        return bad("a counter is beyond 2^63".to_owned());
+    }
+    Ok(())
 }
 
 /// Special ids must have rows in the model, and all ids must fit the batches' i32.
@@ -314,18 +429,21 @@ pub(crate) fn check_ids(encoder: &dyn Encode) -> Result<(), DataError> {
 
 /// Says when all the data together does not fill one row.
 fn warnings(
-    source: &Source,
+    data: &Mixture,
     encoder: &dyn Encode,
     options: &LoaderOptions,
 ) -> Result<Vec<String>, DataError> {
     let row_len = options.seq_len as u64 + 1;
-    if source.report().train_text_bytes > row_len.saturating_mul(MAX_MEAN_TOKEN_BYTES) {
+    let bytes: u64 = data.parts().iter().map(|part| part.source.report().train_text_bytes).sum();
+    if data.is_stream() || bytes > row_len.saturating_mul(MAX_MEAN_TOKEN_BYTES) {
         return Ok(Vec::new());
     }
     let mut tokens = 0;
-    for index in 0..source.len(Split::Train) {
-        let document = feed::encode(source, encoder, Split::Train, index)?;
-        tokens += document.len() as u64 + u64::from(!document.is_empty());
+    for part in data.parts() {
+        for index in 0..part.source.len(Split::Train) {
+            let document = feed::encode(&part.source, encoder, Split::Train, index)?;
+            tokens += document.len() as u64 + u64::from(!document.is_empty());
+        }
     }
     if tokens == 0 {
         return Err(DataError::NoTokens);

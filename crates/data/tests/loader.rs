@@ -46,7 +46,7 @@ fn accounted(source: &Source, state: &LoaderState) -> HashMap<i32, i64> {
         }
     };
     for text in source.texts(Split::Train) {
-        add(&text.unwrap(), state.epoch as i64);
+        add(&text.unwrap(), state.sets[0].epoch as i64);
     }
     for piece in &state.buffer {
         let text = source.text(Split::Train, piece.document as usize).unwrap();
@@ -87,12 +87,12 @@ fn every_token_of_every_epoch_is_given_once() {
             *given.entry(token).or_default() += n as i64;
         }
         let mut state = loader.state();
-        if state.position == 40 {
-            state.epoch += 1;
+        if state.sets[0].position == 40 {
+            state.sets[0].epoch += 1;
             assert_eq!(given, accounted(&source, &state));
             checked += 1;
         }
-        assert!(state.epoch < 60, "the ends of epochs were missed");
+        assert!(state.sets[0].epoch < 60, "the ends of epochs were missed");
     }
     assert_eq!(loader.content_tokens() as i64, given.values().sum::<i64>());
 }
@@ -318,8 +318,8 @@ fn a_damaged_state_is_an_error_and_no_panic() {
     let good = running.state();
     assert!(good.buffer.len() >= 2);
     let damages: [fn(&mut LoaderState); 8] = [
-        |s| s.position = 6,
-        |s| s.epoch = u64::MAX,
+        |s| s.sets[0].position = 6,
+        |s| s.sets[0].epoch = u64::MAX,
         |s| s.rows = u64::MAX,
         |s| s.next_sequence = 1,
         |s| s.buffer[0].document = 5,

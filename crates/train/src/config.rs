@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use kiln_data::FimOptions;
 use kiln_model::{Compute, ModelConfig};
 use serde::{Deserialize, Serialize};
+
+use crate::data_set::{DataSet, one_or_more};
 
 /// A run, resolved: no option is left to be derived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,14 +24,25 @@ pub struct RunConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainSettings {
-    /// Documents: a JSONL file or a folder of them.
-    pub data: PathBuf,
-    /// Field of a JSONL object that holds the text.
+    /// Documents: files, or folders of them.
+    #[serde(deserialize_with = "one_or_more")]
+    pub data: Vec<DataSet>,
+    /// Field of a JSONL object, or column of a Parquet file, that holds the text.
     pub field: String,
     /// Share of the documents held out where the data are one file.
     pub validation_share: f64,
-    /// A line that is not JSON ends the run.
+    /// A line that is no document, or a file that cannot be read, ends the run.
     pub strict: bool,
+    /// Files are still being added to the folders of documents.
+    pub stream: bool,
+    /// Seconds without a change in such a folder after which the run ends.
+    pub stream_patience: u64,
+    /// Pairs of docstrings and functions.
+    pub pairs: Option<PathBuf>,
+    /// Their share of the tokens.
+    pub pairs_share: f64,
+    /// How often documents are rearranged for fill-in-the-middle.
+    pub fim: FimOptions,
     /// Folder of the tokenizer.
     pub tokenizer: PathBuf,
     /// Element type of products. Runs from before there was a choice are f32.
@@ -58,10 +72,15 @@ pub struct TrainSettings {
 impl Default for TrainSettings {
     fn default() -> Self {
         TrainSettings {
-            data: PathBuf::new(),
+            data: Vec::new(),
             field: "text".into(),
             validation_share: 0.05,
             strict: false,
+            stream: false,
+            stream_patience: 600,
+            pairs: None,
+            pairs_share: 0.1,
+            fim: FimOptions::default(),
             tokenizer: PathBuf::new(),
             dtype: Compute::F32,
             seq_len: 512,

@@ -1,6 +1,6 @@
 //! Validation: bits per byte over the held-out documents.
 
-use kiln_data::Source;
+use kiln_data::Mixture;
 use kiln_graph::{Executor, Feed, ProgramId};
 use kiln_model::{Compute, ModelConfig};
 use kiln_tokenizer::Tokenizer;
@@ -53,12 +53,12 @@ impl Evaluator {
     pub fn run(
         &self,
         executor: &mut dyn Executor,
-        source: &Source,
+        data: &Mixture,
         tokenizer: &Tokenizer,
         max_tokens: u64,
     ) -> Result<Evaluation, TrainError> {
         let mut sum = BitsPerByte::new(tokenizer.token_bytes());
-        for batch in source.validation_batches(tokenizer, self.rows, self.seq_len, max_tokens)? {
+        for batch in data.validation_batches(tokenizer, self.rows, self.seq_len, max_tokens)? {
             let batch = batch?;
             executor.run(self.program, &[Feed::I32(&batch.ids), Feed::I32(&batch.targets)])?;
             sum.add(executor.output(self.program, 0), &batch.targets)?;

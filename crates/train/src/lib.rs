@@ -3,6 +3,7 @@
 pub mod bits_per_byte;
 pub mod checkpoint;
 pub mod config;
+pub mod data_set;
 mod durable;
 mod error;
 pub mod evaluate;

@@ -18,7 +18,7 @@ use crate::state::RunState;
 use crate::trainer::Trainer;
 
 /// In the run folder of a run bounded by time: how many steps it is to have, as found from its speed.
-const STEPS_FILE: &str = "steps.json";
+pub const STEPS_FILE: &str = "steps.json";
 
 /// From where a run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +186,7 @@ pub(crate) fn save(trainer: &Trainer) -> Result<PathBuf, TrainError> {
     writer.json(CONFIG_FILE, config)?;
     writer.json(STATE_FILE, &trainer.state)?;
     for name in [TOKENIZER_FILE, TOKEN_BYTES_FILE] {
-        writer.copy(&format!("{TOKENIZER_FOLDER}/{name}"), &config.train.tokenizer.join(name))?;
+        writer.copy(&format!("{TOKENIZER_FOLDER}/{name}"), &setup.tokenizer_folder.join(name))?;
     }
     let path = writer.commit()?;
     if config.train.keep > 0 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kiln_data::{Loader, LoaderOptions, Source, Split};
+use kiln_data::{DataError, Loader, LoaderOptions, LoaderState, Mixture, Split};
 use kiln_graph::{Executor, Feed, ProgramId};
 use kiln_optim::Schedules;
 use kiln_tokenizer::Tokenizer;
@@ -26,9 +26,11 @@ pub struct Setup {
     /// The run.
     pub config: RunConfig,
     /// Its documents.
-    pub source: Arc<Source>,
+    pub data: Mixture,
     /// Its tokenizer.
     pub tokenizer: Arc<Tokenizer>,
+    /// The folder that the tokenizer was read from. The configuration names where that came from, maybe on another machine.
+    pub tokenizer_folder: PathBuf,
     /// Folder of checkpoints and metrics.
     pub out: PathBuf,
     /// Floating-point operations per second that the machine can do, for MFU.
@@ -115,10 +117,11 @@ impl Trainer {
         }
         let mut options = LoaderOptions::new(train.device_batch_size, train.seq_len);
         options.seed = train.seed;
+        options.fim = train.fim;
         let encoder: Arc<dyn kiln_data::Encode> = setup.tokenizer.clone();
         let loader = match &resumed {
-            Some(at) => Loader::resume(setup.source.clone(), encoder, options, &at.state.loader)?,
-            None => Loader::new(setup.source.clone(), encoder, options)?,
+            Some(at) => Loader::resume(setup.data.clone(), encoder, options, &at.state.loader)?,
+            None => Loader::new(setup.data.clone(), encoder, options)?,
         };
         let graph = training_graph(model, train.dtype, train.device_batch_size, train.seq_len)?;
         let train_program = executor.prepare(&graph)?;
@@ -176,7 +179,7 @@ impl Trainer {
         let mut saved = None;
         let settings = self.setup.config.train.clone();
         while !self.state.is_finished() && !stop.load(Ordering::Relaxed) {
-            let report = self.step()?;
+            let Some(report) = self.step_or_save(observer, stop)? else { break };
             loss = Some(report.loss);
             observer.event(Event::Step(&report));
             let due = |every| is_due(every, &self.state);
@@ -208,12 +211,63 @@ impl Trainer {
         self.state.steps.latest()
     }
 
+    /// One optimizer step; none when it was asked to stop while waiting for files of a stream. What ends a stream is no
+    /// reason to lose the steps since the last checkpoint.
+    fn step_or_save(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Option<StepReport>, TrainError> {
+        if !self.setup.data.is_stream() {
+            return self.step(observer, stop).map(Some);
+        }
+        // Gradients of micro-batches that were made are overwritten by the first of the next step.
+        let before = self.loader.state();
+        match self.step(observer, stop) {
+            Ok(report) => Ok(Some(report)),
+            Err(TrainError::Data(DataError::Stopped)) => {
+                self.save_at(before, observer)?;
+                Ok(None)
+            }
+            Err(error @ TrainError::Data(DataError::NoMoreShards { .. })) if self.state.step > 0 => {
+                self.save_at(before, observer)?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until the loader has a batch, and tells what it waits for.
+    fn await_batch(
+        loader: &mut Loader,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<(), TrainError> {
+        const LOOK: Duration = Duration::from_millis(100);
+        loop {
+            let ready = loader.wait(LOOK);
+            for notice in loader.take_notices() {
+                observer.event(Event::Warning(notice));
+            }
+            if ready {
+                return Ok(());
+            }
+            if loader.waits_for_files() && stop.load(Ordering::Relaxed) {
+                return Err(DataError::Stopped.into());
+            }
+        }
+    }
+
     /// One optimizer step.
-    fn step(&mut self) -> Result<StepReport, TrainError> {
+    fn step(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<StepReport, TrainError> {
         let begin = Instant::now();
         let stalled = self.loader.stall_seconds();
         let step = self.state.step;
-        let (loss, batch_hash) = self.micro_batches()?;
+        let (loss, batch_hash) = self.micro_batches(observer, stop)?;
         if !loss.is_finite() {
             return Err(TrainError::Diverged { step, loss });
         }
@@ -256,12 +310,17 @@ impl Trainer {
     }
 
     /// Runs the step's micro-batches; returns their mean loss and a hash of their token ids.
-    fn micro_batches(&mut self) -> Result<(f32, String), TrainError> {
+    fn micro_batches(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<(f32, String), TrainError> {
         let scale = [1.0 / self.accumulation as f32];
         let mut sum = 0.0f64;
         let mut hash = blake3::Hasher::new();
         for micro in 0..self.accumulation {
             let keep = [if micro == 0 { 0.0 } else { 1.0 }];
+            Self::await_batch(&mut self.loader, observer, stop)?;
             let batch = self.loader.next_batch()?;
             batch.ids.iter().chain(&batch.targets).for_each(|id| {
                 hash.update(&id.to_le_bytes());
@@ -280,7 +339,16 @@ impl Trainer {
     }
 
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        self.state.loader = self.loader.state();
+        self.save_at(self.loader.state(), observer)
+    }
+
+    /// Saves a checkpoint from which the data go on at `loader`.
+    fn save_at(
+        &mut self,
+        loader: LoaderState,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        self.state.loader = loader;
         self.metrics.sync()?;
         let path = run_folder::save(self)?;
         observer.event(Event::Saved { step: self.state.step, path });
@@ -289,7 +357,7 @@ impl Trainer {
 
     /// Evaluates the model; without held-out documents (opening the data warned of it) there is nothing to do.
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        if self.setup.source.is_empty(Split::Validation) {
+        if self.setup.data.is_empty(Split::Validation) {
             return Ok(());
         }
         let settings = &self.setup.config.train;
@@ -304,8 +372,8 @@ impl Trainer {
                 settings.seq_len,
             )?,
         };
-        let (source, tokenizer) = (&self.setup.source, &self.setup.tokenizer);
-        let result = evaluator.run(executor, source, tokenizer, settings.eval_tokens)?;
+        let (data, tokenizer) = (&self.setup.data, &self.setup.tokenizer);
+        let result = evaluator.run(executor, data, tokenizer, settings.eval_tokens)?;
         self.evaluator = Some(evaluator);
         self.state.evaluation = Some((self.state.step, result.bits_per_byte));
         self.metrics.evaluation(self.state.step, result.bits_per_byte, self.state.seconds)?;
@@ -365,6 +433,8 @@ fn compare(at: &Resumed, config: &RunConfig) -> Result<(), TrainError> {
             "keep",
             "sample_every",
             "strict",
+            "pairs",
+            "stream_patience",
         ] {
             train.remove(key);
         }

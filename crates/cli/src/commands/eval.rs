@@ -1,15 +1,17 @@
 //! `kiln eval`: how good a model is.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use kiln_data::{Source, SourceOptions};
+use kiln_data::{Mixture, Schema, Source, SourceOptions};
 use kiln_train::evaluate::{Evaluation, Evaluator};
 use kiln_train::run_folder;
 use serde::Serialize;
 
 use crate::args::{Globals, TableFormat, parse_share};
 use crate::checkpoint;
+use crate::location::{self, Located, Paths};
 use crate::machine;
 use crate::output::{Console, Table, count};
 use crate::run_options::Dtype;
@@ -38,7 +40,7 @@ pub struct BpbArgs {
     /// Run folder (its newest checkpoint), or one checkpoint of it
     #[arg(long, value_name = "RUN[/step-N]")]
     checkpoint: PathBuf,
-    /// Documents: a .jsonl or .jsonl.zst file, or a folder of them
+    /// Documents: a .jsonl, .jsonl.zst or .parquet file, or a folder of them
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
     /// Most tokens to predict
@@ -70,7 +72,14 @@ struct Report {
 /// Runs one of the commands.
 pub fn run(command: Command, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     match command {
-        Command::Bpb(args) => bpb(&args, globals, console),
+        Command::Bpb(args) => location::run(args, console, |args| bpb(&args, globals, console)),
+    }
+}
+
+impl Located for BpbArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.checkpoint(&mut self.checkpoint)?;
+        paths.input(&mut self.data)
     }
 }
 
@@ -78,11 +87,11 @@ fn bpb(args: &BpbArgs, globals: &Globals, console: &Console) -> anyhow::Result<(
     let opened = checkpoint::open(&args.checkpoint, console)?;
     let train = &opened.config.train;
     let options = SourceOptions {
-        field: train.field.clone(),
+        schema: Schema::Text { field: train.field.clone() },
         validation_share: args.validation_share.unwrap_or(train.validation_share),
         ..SourceOptions::default()
     };
-    let source = Source::open(&args.data, &options)?;
+    let data = Mixture::from(Arc::new(Source::open(&args.data, &options)?));
     let compute = machine::compute(args.dtype)?;
     let mut executor = machine::executor(globals)?;
     run_folder::load_model(&opened.checkpoint, &opened.config, compute, &mut executor)?;
@@ -90,7 +99,7 @@ fn bpb(args: &BpbArgs, globals: &Globals, console: &Console) -> anyhow::Result<(
     let model = &opened.config.model;
     let evaluator = Evaluator::new(&mut executor, model, compute, rows, train.seq_len)?;
     let Evaluation { bits_per_byte, loss, tokens, bytes } =
-        evaluator.run(&mut executor, &source, &opened.tokenizer, args.max_tokens)?;
+        evaluator.run(&mut executor, &data, &opened.tokenizer, args.max_tokens)?;
     let checkpoint = opened.checkpoint.dir().to_owned();
     let report = Report { checkpoint, bits_per_byte, loss, tokens, bytes };
     if args.format.json {
@@ -102,5 +111,5 @@ fn bpb(args: &BpbArgs, globals: &Globals, console: &Console) -> anyhow::Result<(
     table.row(["loss per token", &format!("{loss:.4}")]);
     table.row(["tokens", &count(tokens)]);
     table.row(["bytes", &count(bytes)]);
-    crate::output::print(|out| table.write(out))
+    crate::output::print_text(|out| table.write(out))
 }

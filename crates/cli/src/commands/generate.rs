@@ -14,6 +14,7 @@ use kiln_train::sampler::Sampling;
 use crate::args::Globals;
 use crate::checkpoint::{self, Opened};
 use crate::error::{Advised, wrong_usage};
+use crate::location::{Located, Paths};
 use crate::machine;
 use crate::output::{self, Console};
 use crate::run_options::Dtype;
@@ -62,6 +63,13 @@ pub struct GenerateArgs {
     /// Print the prompt before the continuation
     #[arg(long)]
     echo: bool,
+}
+
+impl Located for GenerateArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.checkpoint(&mut self.checkpoint)?;
+        paths.inputs(&mut self.prompt_file)
+    }
 }
 
 /// Writes the continuations to standard output.

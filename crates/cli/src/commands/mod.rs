@@ -1,6 +1,7 @@
 //! The commands: arguments and printing of each in a file of its own.
 
 mod bench;
+mod copy;
 mod corpus;
 mod eval;
 mod generate;
@@ -12,6 +13,7 @@ mod train;
 use clap::Subcommand;
 
 use crate::args::Globals;
+use crate::location;
 use crate::output::Console;
 
 /// The first word after `kiln`.
@@ -30,6 +32,7 @@ pub enum Command {
     Eval(eval::Command),
     Generate(generate::GenerateArgs),
     Plan(Box<plan::PlanArgs>),
+    Copy(copy::CopyArgs),
     /// Measure how fast this machine is
     #[command(subcommand, after_help = bench::EXAMPLES)]
     Bench(Box<bench::Command>),
@@ -43,8 +46,11 @@ pub fn run(command: Command, globals: &Globals, console: &Console) -> anyhow::Re
         Command::Quickstart(args) => quickstart::run(&args, globals, console),
         Command::Train(args) => train::run(*args, globals, console),
         Command::Eval(command) => eval::run(command, globals, console),
-        Command::Generate(args) => generate::run(&args, globals, console),
+        Command::Generate(args) => {
+            location::run(args, console, |args| generate::run(&args, globals, console))
+        }
         Command::Plan(args) => plan::run(*args, globals, console),
+        Command::Copy(args) => copy::run(&args, console),
         Command::Bench(command) => bench::run(*command, globals, console),
     }
 }

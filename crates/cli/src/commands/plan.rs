@@ -12,6 +12,7 @@ use kiln_train::programs::{evaluation_graph, optimizer_step_graph, training_grap
 use serde::Serialize;
 
 use crate::args::{Globals, TableFormat};
+use crate::location::Paths;
 use crate::machine;
 use crate::output::{self, Console, Table, bytes, count};
 use crate::run_options::RunOptions;
@@ -73,11 +74,13 @@ struct Memory {
 }
 
 /// Prints the plan.
-pub fn run(args: PlanArgs, globals: &Globals, _console: &Console) -> anyhow::Result<()> {
+pub fn run(mut args: PlanArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
+    let mut paths = Paths::new(console);
+    paths.inputs(&mut args.config)?;
     let file = args.config.as_deref().map(RunOptions::from_file).transpose()?.unwrap_or_default();
     let options = args.options.over(file);
     let vocab = match &options.tokenizer {
-        Some(folder) => Tokenizer::load(folder)?.vocab_size(),
+        Some(folder) => Tokenizer::load(paths.local(folder)?)?.vocab_size(),
         None => args.vocab_size,
     };
     let mut config = options.resolve(vocab)?;

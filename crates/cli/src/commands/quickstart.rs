@@ -9,8 +9,10 @@ use anyhow::Context;
 use clap::Args;
 use kiln_corpus::{FilesOptions, collect_files};
 use kiln_data::{Source, SourceOptions, Split};
+use kiln_store::{Earlier, Location, Output};
 use kiln_tokenizer::{Error as TokenizerError, Kind, TOKENIZER_FILE, Tokenizer};
 use kiln_train::checkpoint;
+use kiln_train::data_set::DataSet;
 use kiln_train::generate::Generator;
 use kiln_train::metrics;
 use kiln_train::run_folder;
@@ -23,8 +25,10 @@ use crate::args::Globals;
 use crate::commands::train;
 use crate::error::Advised;
 use crate::interrupt::{self, Interrupted};
+use crate::location::{self, Paths};
 use crate::machine;
 use crate::output::{Console, count};
+use crate::remote_run::RunFolder;
 use crate::run_options::RunOptions;
 
 include!(concat!(env!("OUT_DIR"), "/samples.rs"));
@@ -68,27 +72,31 @@ struct Places {
 }
 
 impl Places {
-    fn new(out: &Path) -> Self {
+    fn new(out: &Path, run: &Path) -> Self {
         let place = |name| out.join(name);
         Places {
             samples: place("samples"),
             documents: place("documents"),
             tokenizer: place("tokenizer"),
-            run: place("run"),
+            run: run.to_owned(),
         }
     }
 }
 
 /// Runs the whole path.
 pub fn run(args: &QuickstartArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
-    let places = Places::new(&args.out);
     // Before anything is made: what cannot be trained is refused.
     horizon(args).resolve(512)?;
-    same_corpus(args, &places)?;
+    let wanted = |name: &str| !name.starts_with("run/");
+    let mut out = Output::folder_part(location::store(), &args.out, Earlier::Content, &wanted)?;
+    let mut run = RunFolder::open(&args.out.join("run"), Resume::Auto, console)?;
+    let places = Places::new(out.path(), run.path());
+    same_corpus(args, out.path(), &places)?;
     documents(args, &places, console)?;
     let source = Source::open(&places.documents, &SourceOptions::default())?;
     let tokenizer = Arc::new(tokenizer(&source, &places, console)?);
-    let outcome = train_model(args, &places, &source, &tokenizer, globals, console)?;
+    location::publish(&mut out, console)?;
+    let outcome = train_model(args, &mut run, &places, &source, &tokenizer, globals, console)?;
     if !outcome.finished {
         console.note("run the same command again to go on");
         return Err(Interrupted.into());
@@ -97,33 +105,36 @@ pub fn run(args: &QuickstartArgs, globals: &Globals, console: &Console) -> anyho
 }
 
 /// Refuses to mix another corpus into what the folder holds.
-fn same_corpus(args: &QuickstartArgs, places: &Places) -> anyhow::Result<()> {
-    let file = args.out.join("corpus.txt");
-    let wanted = match &args.corpus {
-        Some(corpus) => fs::canonicalize(corpus)
+fn same_corpus(args: &QuickstartArgs, out: &Path, places: &Places) -> anyhow::Result<()> {
+    let file = out.join("corpus.txt");
+    let corpus = args.corpus.as_ref().map(Location::parse).transpose()?;
+    let wanted = match &corpus {
+        Some(Location::Remote(remote)) => remote.to_string(),
+        Some(Location::Local(corpus)) => fs::canonicalize(corpus)
             .with_context(|| format!("cannot open {}", corpus.display()))?
             .to_string_lossy()
             .into_owned(),
         None => "samples".to_owned(),
     };
-    let out = args.out.display();
+    let folder = args.out.display();
     let made = places.documents.join("_COMPLETE").exists();
     match fs::read_to_string(&file) {
         Ok(found) if found.trim_end() == wanted => Ok(()),
         Ok(found) if made => Err(Advised::new(
-            format!("{out} was made from {}, not from {wanted}", found.trim_end()),
+            format!("{folder} was made from {}, not from {wanted}", found.trim_end()),
             "give another folder with --out",
         )
         .into()),
         // They may be of any corpus: whoever lost the file knows which.
         Err(_) if made => Err(Advised::new(
-            format!("{out} holds documents, but corpus.txt does not say what they were made from"),
+            format!(
+                "{folder} holds documents, but corpus.txt does not say what they were made from"
+            ),
             format!("give another folder with --out, or write `{wanted}` to {}", file.display()),
         )
         .into()),
         _ => {
-            fs::create_dir_all(&args.out)
-                .with_context(|| format!("cannot make {}", args.out.display()))?;
+            fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
             fs::write(&file, wanted + "\n")
                 .with_context(|| format!("cannot write {}", file.display()))
         }
@@ -135,8 +146,11 @@ fn documents(args: &QuickstartArgs, places: &Places, console: &Console) -> anyho
         console.note(format_args!("1/4 documents: found in {}", places.documents.display()));
         return Ok(());
     }
-    let sources = match &args.corpus {
-        Some(corpus) => corpus.clone(),
+    let mut paths = Paths::new(console);
+    let mut corpus = args.corpus.clone();
+    paths.sources(&mut corpus)?;
+    let sources = match corpus {
+        Some(corpus) => corpus,
         None => write_samples(&places.samples)?,
     };
     let mut options = FilesOptions::new([sources], &places.documents);
@@ -206,13 +220,13 @@ fn horizon(args: &QuickstartArgs) -> RunOptions {
     }
 }
 
-fn options(args: &QuickstartArgs, places: &Places, source: &Source) -> RunOptions {
+fn options(args: &QuickstartArgs, source: &Source) -> RunOptions {
     // A small corpus is seen many times whatever the batch: short rows and batches make more of the minutes.
     let small = source.report().train_text_bytes < 2_000_000;
     let (seq_len, batch) = if small { (256, 4096) } else { (512, 8192) };
     RunOptions {
-        data: Some(places.documents.clone()),
-        tokenizer: Some(places.tokenizer.clone()),
+        data: Some(vec![DataSet::new(args.out.join("documents"))]),
+        tokenizer: Some(args.out.join("tokenizer")),
         depth: Some(4),
         seq_len: Some(seq_len),
         device_batch_size: Some(8),
@@ -227,6 +241,7 @@ fn options(args: &QuickstartArgs, places: &Places, source: &Source) -> RunOption
 
 fn train_model(
     args: &QuickstartArgs,
+    run: &mut RunFolder,
     places: &Places,
     source: &Source,
     tokenizer: &Arc<Tokenizer>,
@@ -250,7 +265,7 @@ fn train_model(
     let config = match &resumed {
         Some(resumed) => resumed.config.clone(),
         None => {
-            let mut config = options(args, places, source).resolve(tokenizer.vocab_size())?;
+            let mut config = options(args, source).resolve(tokenizer.vocab_size())?;
             config.train.dtype = machine::compute(None)?;
             config
         }
@@ -262,8 +277,12 @@ fn train_model(
         count(config.model.parameter_count().total()),
         places.run.display()
     ));
-    let source = train::open_source(&config, console)?;
-    train::train(&places.run, config, source, tokenizer.clone(), resumed, globals, console)
+    let mut paths = Paths::new(console);
+    paths.fetched(&args.out.join("documents"), &places.documents);
+    let data = train::open_data(&config, resumed.as_ref(), &mut paths, console)?;
+    let (tokenizer, tokenizer_folder) = (tokenizer.clone(), places.tokenizer.clone());
+    let ready = train::Ready { config, data, tokenizer, tokenizer_folder, resumed };
+    train::train(run, ready, globals, console)
 }
 
 /// Completes the prompts and says what to do next.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use kiln_data::{Source, SourceOptions};
+use kiln_data::Mixture;
 use kiln_tokenizer::Tokenizer;
 use kiln_train::config::RunConfig;
 use kiln_train::process;
@@ -16,10 +16,13 @@ use crate::args::Globals;
 use crate::checkpoint;
 use crate::error::Advised;
 use crate::interrupt::{self, Interrupted};
+use crate::location::Paths;
 use crate::machine;
-use crate::output::{Console, count, printable};
+use crate::output::{Console, count};
 use crate::progress::TrainingProgress;
+use crate::remote_run::RunFolder;
 use crate::run_options::RunOptions;
+use crate::training_data;
 
 /// Train a model
 ///
@@ -31,6 +34,8 @@ use crate::run_options::RunOptions;
 Examples:
   kiln train --data documents --tokenizer tokenizer --out run --depth 4 --minutes 10
   kiln train --config run.toml --out run --seed 1       flags lie over the file
+  kiln train --data shards --stream --tokenizer tokenizer --out run      while shards are being written
+  kiln train --data code=0.8 tests=0.2 --pairs pairs --fim-rate 0.5 --tokenizer tokenizer --out run
   kiln train --data documents --tokenizer tokenizer --out run --depth 6 --preset classic \\
       --device-batch-size 8 --total-batch-size 32768 --num-iterations 2000 --save-every 100
 
@@ -61,7 +66,10 @@ fn parse_resume(text: &str) -> Result<Resume, String> {
 
 /// Trains to the end, or until Ctrl-C.
 pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
-    let file = args.config.as_deref().map(RunOptions::from_file).transpose()?.unwrap_or_default();
+    let mut paths = Paths::new(console);
+    let mut config_file = args.config;
+    paths.inputs(&mut config_file)?;
+    let file = config_file.as_deref().map(RunOptions::from_file).transpose()?.unwrap_or_default();
     let options = args.options.over(file);
     let missing = |flag: &str, what: &str| {
         let hint = format!("{flag} {what}, as a flag or in --config FILE");
@@ -72,37 +80,33 @@ pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Res
         .tokenizer
         .clone()
         .ok_or_else(|| missing("--tokenizer", "names the folder of the tokenizer"))?;
-    let tokenizer = Arc::new(Tokenizer::load(&tokenizer_dir)?);
+    let tokenizer_folder = paths.local(&tokenizer_dir)?;
+    let tokenizer = Arc::new(Tokenizer::load(&tokenizer_folder)?);
     let mut config = options.resolve(tokenizer.vocab_size())?;
-    let source = open_source(&config, console)?;
-    let resumed = find(&args.out, args.resume, console)?;
+    let mut run = RunFolder::open(&args.out, args.resume, console)?;
+    let resumed = find(run.path(), args.resume, console)?;
+    let data = open_data(&config, resumed.as_ref(), &mut paths, console)?;
     config.train.dtype = match &resumed {
         // A run goes on as it began, on whatever machine.
         Some(resumed) if options.dtype.is_none() => resumed.config.train.dtype,
         _ => machine::compute(options.dtype)?,
     };
-    let outcome = train(&args.out, config, source, tokenizer, resumed, globals, console)?;
+    let ready = Ready { config, data, tokenizer, tokenizer_folder, resumed };
+    let outcome = train(&mut run, ready, globals, console)?;
     report(&outcome, &args.out, console);
     if outcome.finished { Ok(()) } else { Err(Interrupted.into()) }
 }
 
-/// Opens the run's documents and tells what is wrong with them.
-pub fn open_source(config: &RunConfig, console: &Console) -> anyhow::Result<Arc<Source>> {
-    let train = &config.train;
-    let options = SourceOptions {
-        field: train.field.clone(),
-        validation_share: train.validation_share,
-        strict: train.strict,
-        ..SourceOptions::default()
-    };
-    let source = Source::open(&train.data, &options)?;
-    let report = source.report();
-    // Of one alone the warning below says all.
-    if report.problem_count > 1 {
-        report.problems.iter().for_each(|problem| console.warn(printable(&problem.to_string())));
-    }
-    report.warnings.iter().for_each(|warning| console.warn(printable(warning)));
-    Ok(Arc::new(source))
+/// Opens the run's documents and tells what is wrong with them. Those that lie elsewhere are fetched to where `paths` has
+/// its place, or shard by shard while training goes on.
+pub fn open_data(
+    config: &RunConfig,
+    resumed: Option<&Resumed>,
+    paths: &mut Paths<'_>,
+    console: &Console,
+) -> anyhow::Result<Mixture> {
+    let saved = resumed.map(|resumed| &resumed.state.loader);
+    training_data::open(&config.train, paths, saved, console)
 }
 
 /// The checkpoint to go on from; damaged ones are named.
@@ -117,20 +121,35 @@ pub fn find(out: &Path, resume: Resume, console: &Console) -> anyhow::Result<Opt
     Ok(resumed)
 }
 
-/// Trains with a progress bar.
+/// All that a run needs but its folder.
+pub struct Ready {
+    /// The run.
+    pub config: RunConfig,
+    /// Its documents.
+    pub data: Mixture,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// The local folder that the tokenizer was read from.
+    pub tokenizer_folder: PathBuf,
+    /// The checkpoint to go on from.
+    pub resumed: Option<Resumed>,
+}
+
+/// Trains with a progress bar; what is saved in a remote run folder is published meanwhile.
 pub fn train(
-    out: &Path,
-    config: RunConfig,
-    source: Arc<Source>,
-    tokenizer: Arc<Tokenizer>,
-    resumed: Option<Resumed>,
+    run: &mut RunFolder,
+    ready: Ready,
     globals: &Globals,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
+    let Ready { config, data, tokenizer, tokenizer_folder, resumed } = ready;
     let executor = machine::executor(globals)?;
     let peak_flops = 1e9 * machine::register_rate(executor.context(), config.train.dtype);
     let finished = resumed.as_ref().is_some_and(|resumed| resumed.state.is_finished());
-    let setup = Setup { config, source, tokenizer, out: out.to_owned(), peak_flops };
+    let from = resumed.as_ref().map(|resumed| resumed.state.step);
+    let publisher = run.publisher(from, config.train.keep)?;
+    let out = run.path().to_owned();
+    let setup = Setup { config, data, tokenizer, tokenizer_folder, out, peak_flops };
     let mut trainer = Trainer::new(setup, Box::new(executor), resumed)?;
     let graceful = interrupt::claim();
     let mut progress = TrainingProgress::new(console);
@@ -141,7 +160,20 @@ pub fn train(
             .note(format_args!("first step begins {:.2} s after the start", uptime.as_secs_f64()));
     }
     let stop: &AtomicBool = graceful.flag();
-    Ok(trainer.run(&mut progress, stop)?)
+    let outcome = match &publisher {
+        Some(publisher) => trainer.run(&mut publisher.observe(&mut progress), stop),
+        None => trainer.run(&mut progress, stop),
+    };
+    drop(progress);
+    let published = run.finish(publisher, console);
+    match (outcome, published) {
+        (Ok(outcome), published) => published.map(|()| outcome),
+        (Err(error), Ok(())) => Err(error.into()),
+        (Err(error), Err(other)) => {
+            console.warn(format_args!("{other:#}"));
+            Err(error.into())
+        }
+    }
 }
 
 fn report(outcome: &Outcome, out: &Path, console: &Console) {

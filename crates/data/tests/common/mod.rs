@@ -1,5 +1,8 @@
 //! Data sets and encoders that the tests write themselves.
 
+#[allow(dead_code, reason = "each test file uses its own part")]
+pub mod parquet;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use kiln_model::initialize;
 use kiln_optim::Schedules;
 use kiln_tokenizer::Tokenizer;
 use kiln_train::config::RunConfig;
+use kiln_train::data_set::DataSet;
 use kiln_train::process;
 use kiln_train::programs::{make_compute_copies, optimizer_step_graph, training_graph};
 use serde::Serialize;
@@ -20,7 +21,8 @@ use super::host::Host;
 use super::kernels::product_rate;
 use super::{median, reference, with_default};
 use crate::args::{Globals, TableFormat};
-use crate::commands::train::open_source;
+use crate::commands::train::open_data;
+use crate::location::{Located, Paths};
 use crate::machine;
 use crate::output::{self, Align, Console, Table, bytes, count};
 use crate::run_options::{ModelOptions, RunOptions};
@@ -128,6 +130,13 @@ fn timed(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
+impl Located for TrainArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.inputs(&mut self.data)?;
+        paths.inputs(&mut self.tokenizer)
+    }
+}
+
 /// Measures and prints.
 pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     let tokenizer = args.tokenizer.as_ref().map(Tokenizer::load).transpose()?.map(Arc::new);
@@ -160,7 +169,7 @@ impl TrainArgs {
     /// The run whose steps are measured.
     fn config(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
         let options = RunOptions {
-            data: self.data.clone(),
+            data: self.data.as_ref().map(|path| vec![DataSet::new(path)]),
             tokenizer: self.tokenizer.clone(),
             device_batch_size: Some(self.device_batch_size),
             muon: Some(self.muon.clone()),
@@ -183,9 +192,10 @@ fn loader(
     tokenizer: Arc<Tokenizer>,
     console: &Console,
 ) -> anyhow::Result<Loader> {
-    let source = open_source(config, console)?;
+    let mut paths = Paths::new(console);
+    let data = open_data(config, None, &mut paths, console)?;
     let options = LoaderOptions::new(config.train.device_batch_size, config.train.seq_len);
-    let loader = Loader::new(source, tokenizer, options)?;
+    let loader = Loader::new(data, tokenizer, options)?;
     loader.warnings().iter().for_each(|warning| console.warn(output::printable(warning)));
     Ok(loader)
 }

@@ -11,6 +11,7 @@ use kiln_corpus::{
 
 use crate::args::{TableFormat, parse_bytes, parse_share};
 use crate::interrupt;
+use crate::location::{Located, Paths};
 use crate::output::{Align, Console, Table, bytes, count};
 
 /// So many skipped files are shown for each cause; `--json` has more.
@@ -59,6 +60,13 @@ pub struct FilesArgs {
     overwrite: bool,
     #[command(flatten)]
     format: TableFormat,
+}
+
+impl Located for FilesArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.sources(&mut self.sources)?;
+        paths.folder_out(&mut self.out)
+    }
 }
 
 /// Writes the documents and tells what was found.

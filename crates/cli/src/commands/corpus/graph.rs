@@ -15,6 +15,7 @@ use super::parser::ParserArgs;
 use crate::args::parse_bytes;
 use crate::error::Advised;
 use crate::interrupt;
+use crate::location::{Located, Paths};
 use crate::output::{self, Console, count, printable};
 
 /// Show which functions call which
@@ -62,6 +63,14 @@ enum GraphFormat {
     Json,
     /// For Graphviz
     Dot,
+}
+
+impl Located for GraphArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.sources([&mut self.source])?;
+        paths.inputs(&mut self.parser.compile_commands)?;
+        self.out.iter_mut().try_for_each(|out| paths.file_out(out))
+    }
 }
 
 /// Writes the graph.

@@ -17,6 +17,7 @@ use super::files::{SHOWN_EXAMPLES, list_names};
 use super::parser::ParserArgs;
 use crate::args::{TableFormat, parse_bytes, parse_share};
 use crate::interrupt;
+use crate::location::{Located, Paths};
 use crate::output::{Align, Console, Table, bytes, count, printable};
 
 /// So many projects are shown one by one; `--json` has them all.
@@ -89,6 +90,19 @@ pub struct IndexArgs {
     append: bool,
     #[command(flatten)]
     format: TableFormat,
+}
+
+impl Located for IndexArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.sources(&mut self.sources)?;
+        paths.source_list(&mut self.projects_list)?;
+        paths.inputs(&mut self.tokenizer)?;
+        paths.inputs(&mut self.parser.compile_commands)?;
+        if self.append {
+            return paths.growing_folder_out(&mut self.out);
+        }
+        paths.folder_out(&mut self.out)
+    }
 }
 
 /// Writes the documents and tells what was found.

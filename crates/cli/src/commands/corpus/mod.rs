@@ -8,6 +8,7 @@ mod shard;
 
 use clap::Subcommand;
 
+use crate::location;
 use crate::output::Console;
 
 /// Of the group's help.
@@ -30,9 +31,9 @@ pub enum Command {
 /// Runs one of the commands.
 pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
     match command {
-        Command::Files(args) => files::run(args, console),
-        Command::Index(args) => index::run(*args, console),
-        Command::Graph(args) => graph::run(*args, console),
-        Command::Shard(args) => shard::run(*args, console),
+        Command::Files(args) => location::run(args, console, |args| files::run(args, console)),
+        Command::Index(args) => location::run(*args, console, |args| index::run(args, console)),
+        Command::Graph(args) => location::run(*args, console, |args| graph::run(args, console)),
+        Command::Shard(args) => location::run(*args, console, |args| shard::run(args, console)),
     }
 }

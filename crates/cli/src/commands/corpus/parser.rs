@@ -17,7 +17,7 @@ pub struct ParserArgs {
     libclang: Option<PathBuf>,
     /// The compile database [default: compile_commands.json in the project or its build folder]
     #[arg(long, value_name = "PATH")]
-    compile_commands: Option<PathBuf>,
+    pub compile_commands: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -13,6 +13,7 @@ use kiln_corpus::{
 use super::files::list_names;
 use crate::args::{TableFormat, parse_bytes, parse_share, parse_similarity};
 use crate::interrupt;
+use crate::location::{Located, Paths};
 use crate::output::{Align, Console, Table, bytes, count};
 
 /// So many examples are shown for each cause; `--json` has more.
@@ -93,6 +94,13 @@ pub struct ShardArgs {
     overwrite: bool,
     #[command(flatten)]
     format_of_summary: TableFormat,
+}
+
+impl Located for ShardArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.inputs(&mut self.sources)?;
+        paths.folder_out(&mut self.out)
+    }
 }
 
 /// Runs the command.

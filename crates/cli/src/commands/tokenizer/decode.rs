@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::encode::read_input;
 use super::ids::{self, IdFormat};
+use crate::location::{Located, Paths};
 use crate::output::{self, Console};
 
 /// Turn token ids back into text
@@ -29,6 +30,13 @@ pub struct DecodeArgs {
     /// File of ids; `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
+}
+
+impl Located for DecodeArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.input(&mut self.tokenizer)?;
+        paths.input(&mut self.file)
+    }
 }
 
 /// Decodes all ids to standard output.

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::ids::{self, IdFormat};
+use crate::location::{Located, Paths};
 use crate::output::{self, Console};
 
 /// Inputs are encoded together until they have this many bytes.
@@ -33,6 +34,13 @@ pub struct EncodeArgs {
     /// Files to encode; `-` is standard input [default: -]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+impl Located for EncodeArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.input(&mut self.tokenizer)?;
+        paths.inputs(&mut self.files)
+    }
 }
 
 /// Encodes all inputs to standard output.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use clap::Args;
+use kiln_store::with_urls;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use super::keywords::Keywords;
 use super::peers::Peer;
 use crate::args::TableFormat;
 use crate::documents::{Documents, DocumentsReport, Selection};
+use crate::location::{Located, Paths};
 use crate::output::{self, Align, Console, Table, bytes, count};
 
 /// Compare tokenizers on documents
@@ -45,6 +47,14 @@ pub struct EvalArgs {
     strict: bool,
     #[command(flatten)]
     format: TableFormat,
+}
+
+impl Located for EvalArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.inputs(&mut self.tokenizers)?;
+        paths.inputs(&mut self.paths)?;
+        paths.inputs(&mut self.data)
+    }
 }
 
 /// What `--json` prints.
@@ -82,7 +92,10 @@ pub fn run(args: &EvalArgs, console: &Console) -> anyhow::Result<()> {
     }
     let mut peers = Vec::new();
     for folder in &args.tokenizers {
-        peers.push(Peer::kiln(folder.display().to_string(), super::load(folder)?));
+        peers.push(Peer::kiln(
+            with_urls(&folder.display().to_string()).into_owned(),
+            super::load(folder)?,
+        ));
     }
     let selection = Selection { strict: args.strict, held_out: true };
     let documents = Documents::open(&paths, selection, console)?;

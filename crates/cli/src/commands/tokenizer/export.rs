@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::location::{Located, Paths};
 use crate::output::Console;
 
 /// Write a tokenizer in another program's format
@@ -32,6 +33,13 @@ enum ExportFormat {
     /// A vocabulary file of tiktoken: base64 of each token and its rank, without the special tokens. With kind cpp ranks are the
     /// order of merging and not the ids
     Tiktoken,
+}
+
+impl Located for ExportArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.input(&mut self.tokenizer)?;
+        paths.file_out(&mut self.out)
+    }
 }
 
 /// Writes the file.

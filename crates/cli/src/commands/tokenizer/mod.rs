@@ -16,6 +16,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use kiln_tokenizer::Tokenizer;
 
+use crate::location;
 use crate::output::Console;
 
 /// Of the group's help.
@@ -40,12 +41,12 @@ pub enum Command {
 /// Runs one of the commands.
 pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
     match command {
-        Command::Train(args) => train::run(&args, console),
-        Command::Encode(args) => encode::run(&args, console),
-        Command::Decode(args) => decode::run(&args, console),
-        Command::Export(args) => export::run(&args, console),
-        Command::Stats(args) => stats::run(&args, console),
-        Command::Eval(args) => eval::run(&args, console),
+        Command::Train(args) => location::run(args, console, |args| train::run(&args, console)),
+        Command::Encode(args) => location::run(args, console, |args| encode::run(&args, console)),
+        Command::Decode(args) => location::run(args, console, |args| decode::run(&args, console)),
+        Command::Export(args) => location::run(args, console, |args| export::run(&args, console)),
+        Command::Stats(args) => location::run(args, console, |args| stats::run(&args, console)),
+        Command::Eval(args) => location::run(args, console, |args| eval::run(&args, console)),
     }
 }
 

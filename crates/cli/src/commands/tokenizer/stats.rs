@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::args::TableFormat;
 use crate::documents::{Documents, DocumentsReport, Selection};
+use crate::location::{Located, Paths};
 use crate::output::{self, Align, Console, Table, bytes, count};
 
 /// Measure how well a vocabulary fits documents
@@ -43,6 +44,13 @@ struct Report {
     #[serde(flatten)]
     stats: Stats,
     data: DocumentsReport,
+}
+
+impl Located for StatsArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.input(&mut self.tokenizer)?;
+        paths.inputs(&mut self.data)
+    }
 }
 
 /// Encodes, counts and prints.

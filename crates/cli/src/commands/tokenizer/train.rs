@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::args::TableFormat;
 use crate::documents::{Documents, DocumentsReport, Selection};
 use crate::error::Advised;
+use crate::location::{Located, Paths};
 use crate::output::{Console, Table, bytes, count};
 
 /// Learn a vocabulary from documents
@@ -72,6 +73,13 @@ fn parse_kind(name: &str) -> Result<Kind, String> {
         let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
         format!("kind `{name}` does not exist; available: {}", kinds.join(", "))
     })
+}
+
+impl Located for TrainArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.inputs(&mut self.data)?;
+        paths.folder_out(&mut self.out)
+    }
 }
 
 /// Trains and saves.

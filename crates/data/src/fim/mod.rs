@@ -1,5 +1,13 @@
 //! Fill-in-the-middle: documents rearranged so that a model learns to complete a gap (Bavarian et al. 2022).
 
+mod bodies;
+mod infill;
+mod lexer;
+
+pub use bodies::function_bodies;
+pub use infill::{FimCounts, FimOptions};
+pub(crate) use infill::{Dice, Infill, Prepared, plain};
+
 /// How the parts follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FimMode {

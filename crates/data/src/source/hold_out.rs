@@ -13,7 +13,7 @@ impl HoldOut {
     /// Holds out `share` of all hashes, in [0, 1]; but where that would leave one side of `hashes` empty, one
     /// document changes sides, if two different ones are there and the share is neither 0 nor 1.
     pub(crate) fn of(share: f64, hashes: impl Iterator<Item = u64>) -> Self {
-        let below = (share * 2f64.powi(64)) as u128;
+        let Self { below } = Self::share(share);
         if share <= 0.0 || share >= 1.0 {
             return Self { below };
         }
@@ -27,6 +27,11 @@ impl HoldOut {
             Some((low, high)) => Self { below: below.clamp(u128::from(low) + 1, u128::from(high)) },
             None => Self { below },
         }
+    }
+
+    /// Holds out `share` of all hashes, whichever there are.
+    pub(crate) fn share(share: f64) -> Self {
+        Self { below: (share * 2f64.powi(64)) as u128 }
     }
 
     pub(crate) fn takes(self, hash: u64) -> bool {

@@ -1,24 +1,22 @@
-//! One line of JSONL to a text.
+//! One line of JSONL to the texts in its fields.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-/// The text in `line`'s field, borrowed where no escape has to be resolved, or why there is none.
-pub(crate) fn text<'a>(line: &'a [u8], field: &str) -> Result<Cow<'a, str>, String> {
+/// The texts in `line`'s fields `names`, borrowed where no escape has to be resolved, or why one is missing.
+pub(crate) fn strings<'a>(line: &'a [u8], names: &[&str]) -> Result<Vec<Cow<'a, str>>, String> {
     let line = std::str::from_utf8(line)
         .map_err(|e| format!("not UTF-8 (byte {} of the line)", e.valid_up_to() + 1))?;
     let mut json = serde_json::Deserializer::from_str(line);
-    let found = json.deserialize_map(Object { field }).and_then(|text| {
+    let found = json.deserialize_map(Object { names }).and_then(|texts| {
         json.end()?;
-        Ok(text)
+        Ok(texts)
     });
-    match found {
-        Ok(Some(text)) => Ok(text),
-        Ok(None) => Err(format!("no field `{field}`")),
-        Err(e) => Err(describe(&e)),
-    }
+    let texts = found.map_err(|e| describe(&e))?;
+    let or_missing = |(text, name): (Option<_>, &&str)| text.ok_or_else(|| format!("no field `{name}`"));
+    texts.into_iter().zip(names).map(or_missing).collect()
 }
 
 /// serde_json names line 1, which is not the line that a reader knows.
@@ -32,51 +30,52 @@ fn describe(error: &serde_json::Error) -> String {
     }
 }
 
-/// Takes one field out of an object. Where it occurs twice the last counts, as JSON readers have it.
+/// Takes some fields out of an object. Where one occurs twice the last counts, as JSON readers have it.
 struct Object<'f> {
-    field: &'f str,
+    names: &'f [&'f str],
 }
 
 impl<'de> Visitor<'de> for Object<'_> {
-    type Value = Option<Cow<'de, str>>;
+    type Value = Vec<Option<Cow<'de, str>>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut text = None;
-        while let Some(is_field) = map.next_key_seed(Key(self.field))? {
-            if is_field {
-                text = Some(map.next_value_seed(Text(self.field))?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+        let mut texts = vec![None; self.names.len()];
+        while let Some(wanted) = map.next_key_seed(Key(self.names))? {
+            match wanted {
+                Some(at) => texts[at] = Some(map.next_value_seed(Text(self.names[at]))?),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
-        Ok(text)
+        Ok(texts)
     }
 }
 
-/// Compares a key without keeping it.
-struct Key<'f>(&'f str);
+/// Compares a key without keeping it: which of the names it is.
+struct Key<'f>(&'f [&'f str]);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = bool;
+    type Value = Option<usize>;
 
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
         d.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for Key<'_> {
-    type Value = bool;
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E: Error>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|name| *name == key))
     }
 }
 
@@ -109,6 +108,17 @@ impl<'de> Visitor<'de> for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn text<'a>(line: &'a [u8], field: &str) -> Result<Cow<'a, str>, String> {
+        strings(line, &[field]).map(|mut texts| texts.remove(0))
+    }
+
+    #[test]
+    fn several_fields_come_in_the_order_of_the_names() {
+        let line = br#"{"body":"b","path":"p","docstring":"d"}"#;
+        assert_eq!(strings(line, &["docstring", "body"]).unwrap(), ["d", "b"]);
+        assert_eq!(strings(line, &["docstring", "signature"]).unwrap_err(), "no field `signature`");
+    }
 
     #[test]
     fn the_field_is_found_wherever_it_stands() {

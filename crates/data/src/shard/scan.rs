@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
-use crate::jsonl;
+use crate::record::{Schema, content_hash, short_hash};
+use crate::shard::jsonl;
 
 /// A longer line is reported and skipped: a file without newlines must not fill the memory.
 pub const MAX_LINE_BYTES: usize = 256 << 20;
@@ -16,12 +17,12 @@ pub const MAX_LINE_BYTES: usize = 256 << 20;
 /// So much is read before its lines are parsed in parallel.
 const BLOCK_BYTES: u64 = 4 << 20;
 
-/// A line that is no document.
+/// A line or row that is no document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The file.
     pub file: PathBuf,
-    /// The line, from 1.
+    /// The line, or the row of a Parquet file, from 1.
     pub line: u64,
     /// What is wrong with it.
     pub why: String,
@@ -36,11 +37,9 @@ impl fmt::Display for Problem {
 /// Where one document lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Number of its file.
-    pub file: u32,
-    /// Length of its line in bytes, without the newline.
+    /// Length of its line in bytes, without the newline; 0 in a Parquet file.
     pub length: u32,
-    /// Offset of its line.
+    /// Offset of its line; in a Parquet file its row group and, in the lower half, its row there.
     pub offset: u64,
     /// Bytes of its text.
     pub text_bytes: u32,
@@ -48,15 +47,9 @@ pub(crate) struct Entry {
     pub hash: u64,
 }
 
-pub(crate) fn short_hash(hash: &blake3::Hash) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash.as_bytes()[..8]);
-    u64::from_le_bytes(first)
-}
-
 /// How a file is read, and how much of what is wrong with it is kept.
 pub(crate) struct ScanOptions<'a> {
-    pub field: &'a str,
+    pub schema: &'a Schema,
     pub strict: bool,
     /// So many problems are kept; the rest is counted.
     pub keep: usize,
@@ -76,7 +69,39 @@ pub(crate) struct Scanned {
     hasher: blake3::Hasher,
 }
 
+/// A row as a scan finds it: the hash and length of its texts, or what is wrong; `None` for an empty document.
+pub(crate) type Row = Result<Option<(blake3::Hash, usize)>, String>;
+
+/// Weighs the texts of a row.
+pub(crate) fn weigh<S: AsRef<str>>(schema: &Schema, texts: &[S]) -> Option<(blake3::Hash, usize)> {
+    let bytes = texts.iter().map(|text| text.as_ref().len()).sum();
+    (!schema.is_empty(texts)).then(|| (content_hash(texts), bytes))
+}
+
 impl Scanned {
+    /// Takes a document.
+    pub(crate) fn document(&mut self, place: (u64, u32), hash: &blake3::Hash, text_bytes: usize) {
+        self.hasher.update(hash.as_bytes());
+        self.entries.push(Entry {
+            length: place.1,
+            offset: place.0,
+            text_bytes: text_bytes as u32,
+            hash: short_hash(hash),
+        });
+    }
+
+    /// Counts a line or row that is none.
+    pub(crate) fn problem(&mut self, problem: Problem, options: &ScanOptions<'_>) -> Result<(), DataError> {
+        if options.strict {
+            return Err(DataError::BadLine(problem));
+        }
+        self.problem_count += 1;
+        if self.problems.len() < options.keep {
+            self.problems.push(problem);
+        }
+        Ok(())
+    }
+
     /// Stands for the documents and their order. White space and other fields do not count.
     pub(crate) fn content_hash(&self) -> String {
         self.hasher.finalize().to_hex()[..32].to_owned()
@@ -87,10 +112,9 @@ impl Scanned {
 pub(crate) fn scan(
     reader: &mut dyn Read,
     path: &Path,
-    file: u32,
     options: &ScanOptions<'_>,
 ) -> Result<Scanned, DataError> {
-    let mut scanner = Scanner { path, file, options, line: 1, found: Scanned::default() };
+    let mut scanner = Scanner { path, options, line: 1, found: Scanned::default() };
     let mut buffer: Vec<u8> = Vec::new();
     let mut start = 0; // offset of the buffer in the file
     let mut discarding = false; // inside a line that is too long
@@ -130,7 +154,6 @@ pub(crate) fn scan(
 
 struct Scanner<'a> {
     path: &'a Path,
-    file: u32,
     options: &'a ScanOptions<'a>,
     /// Number of the next line, from 1.
     line: u64,
@@ -141,19 +164,21 @@ impl Scanner<'_> {
     /// Takes a run of whole lines that starts at `offset`. Parses in parallel, files the results in order.
     fn lines(&mut self, block: &[u8], offset: u64) -> Result<(), DataError> {
         let lines = split(block, offset);
-        let field = self.options.field;
-        let hash = |(_, line): &(u64, &[u8])| -> Option<Result<(blake3::Hash, usize), String>> {
+        let schema = self.options.schema;
+        let fields = schema.fields();
+        let row = |(_, line): &(u64, &[u8])| -> Option<Row> {
             if line.iter().all(u8::is_ascii_whitespace) {
                 return None;
             }
-            Some(jsonl::text(line, field).map(|t| (blake3::hash(t.as_bytes()), t.len())))
+            Some(jsonl::strings(line, &fields).map(|texts| weigh(schema, &texts)))
         };
-        let hashes: Vec<_> = lines.par_iter().with_min_len(4).map(hash).collect();
-        for ((offset, line), hash) in lines.iter().zip(hashes) {
-            match hash {
-                Some(Ok((hash, text_bytes))) => {
-                    self.document(*offset, line.len(), hash, text_bytes)?
+        let rows: Vec<_> = lines.par_iter().with_min_len(4).map(row).collect();
+        for ((offset, line), row) in lines.iter().zip(rows) {
+            match row {
+                Some(Ok(Some((hash, text_bytes)))) => {
+                    self.document(*offset, line.len(), &hash, text_bytes)?
                 }
+                Some(Ok(None)) => self.found.empty_documents += 1,
                 Some(Err(why)) => self.problem(why)?,
                 None => {}
             }
@@ -166,13 +191,9 @@ impl Scanner<'_> {
         &mut self,
         offset: u64,
         length: usize,
-        hash: blake3::Hash,
+        hash: &blake3::Hash,
         text_bytes: usize,
     ) -> Result<(), DataError> {
-        if text_bytes == 0 {
-            self.found.empty_documents += 1;
-            return Ok(());
-        }
         // Only the last line of a block can pass the limit unnoticed.
         if length > self.options.max_line_bytes {
             return self.problem(format!("longer than {} bytes", self.options.max_line_bytes));
@@ -180,27 +201,13 @@ impl Scanner<'_> {
         if self.found.entries.len() == u32::MAX as usize {
             return Err(DataError::TooManyDocuments { path: self.path.to_owned() });
         }
-        self.found.hasher.update(hash.as_bytes());
-        self.found.entries.push(Entry {
-            file: self.file,
-            length: length as u32,
-            offset,
-            text_bytes: text_bytes as u32,
-            hash: short_hash(&hash),
-        });
+        self.found.document((offset, length as u32), hash, text_bytes);
         Ok(())
     }
 
     fn problem(&mut self, why: String) -> Result<(), DataError> {
         let problem = Problem { file: self.path.to_owned(), line: self.line, why };
-        if self.options.strict {
-            return Err(DataError::BadLine(problem));
-        }
-        self.found.problem_count += 1;
-        if self.found.problems.len() < self.options.keep {
-            self.found.problems.push(problem);
-        }
-        Ok(())
+        self.found.problem(problem, self.options)
     }
 }
 
@@ -224,6 +231,8 @@ fn split(block: &[u8], offset: u64) -> Vec<(u64, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -239,12 +248,18 @@ mod tests {
         }
     }
 
+    /// The only field of a line.
+    fn text(line: &[u8]) -> Result<String, String> {
+        jsonl::strings(line, &["text"]).map(|mut texts| texts.remove(0).into_owned())
+    }
+
     fn options() -> ScanOptions<'static> {
-        ScanOptions { field: "text", strict: false, keep: 3, max_line_bytes: 1000 }
+        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::Text { field: "text".to_owned() });
+        ScanOptions { schema: &SCHEMA, strict: false, keep: 3, max_line_bytes: 1000 }
     }
 
     fn scan_bytes(bytes: &[u8]) -> Scanned {
-        scan(&mut Trickle(bytes, 7), Path::new("x.jsonl"), 0, &options()).unwrap()
+        scan(&mut Trickle(bytes, 7), Path::new("x.jsonl"), &options()).unwrap()
     }
 
     #[test]
@@ -258,7 +273,7 @@ mod tests {
             .iter()
             .map(|e| {
                 let line = &bytes[e.offset as usize..][..e.length as usize];
-                let text = jsonl::text(line, "text").unwrap().into_owned();
+                let text = text(line).unwrap();
                 assert_eq!(e.text_bytes as usize, text.len());
                 text
             })
@@ -280,7 +295,7 @@ mod tests {
     fn strict_stops_at_the_first_bad_line() {
         let strict = ScanOptions { strict: true, ..options() };
         let mut bytes: &[u8] = b"{\"text\":\"a\"}\n{}\n{}\n";
-        match scan(&mut bytes, Path::new("x.jsonl"), 0, &strict).map(|s| s.problem_count) {
+        match scan(&mut bytes, Path::new("x.jsonl"), &strict).map(|s| s.problem_count) {
             Err(DataError::BadLine(problem)) => assert_eq!(problem.line, 2),
             other => panic!("{other:?}"),
         }
@@ -307,13 +322,13 @@ mod tests {
             bytes.extend(tail.as_bytes());
             let after = if tail.is_empty() { "" } else { "{\"text\":\"b\"}\n{}\n" };
             bytes.extend(after.as_bytes());
-            let scanned = scan(&mut &bytes[..], Path::new("x.jsonl"), 0, &long).unwrap();
+            let scanned = scan(&mut &bytes[..], Path::new("x.jsonl"), &long).unwrap();
             let lines: Vec<_> = scanned.problems.iter().map(|p| p.line).collect();
             assert_eq!(lines, if tail.is_empty() { vec![2] } else { vec![2, 4] }, "{n}");
             assert_eq!(scanned.entries.len(), if tail.is_empty() { 1 } else { 2 });
             let last = scanned.entries.last().unwrap();
             let line = &bytes[last.offset as usize..][..last.length as usize];
-            assert_eq!(jsonl::text(line, "text").unwrap().len(), 1);
+            assert_eq!(text(line).unwrap().len(), 1);
             assert_eq!(scanned.bytes, bytes.len() as u64);
         }
     }
@@ -356,7 +371,7 @@ mod tests {
             let bytes = lines.join(&b'\n');
             let plain: Vec<_> = bytes.split(|b| *b == b'\n').map(plainly).collect();
             let texts: Vec<&String> = plain.iter().flatten().flatten().collect();
-            let scanned = scan(&mut Trickle(&bytes, step), Path::new("x"), 0, &options()).unwrap();
+            let scanned = scan(&mut Trickle(&bytes, step), Path::new("x"), &options()).unwrap();
             let bad = plain.iter().flatten().filter(|line| line.is_err()).count();
             prop_assert_eq!(scanned.problem_count as usize, bad);
             let first_bad = plain.iter().position(|line| matches!(line, Some(Err(())))).map(|at| at + 1);
@@ -364,7 +379,7 @@ mod tests {
             prop_assert_eq!(scanned.entries.len() + scanned.empty_documents as usize, texts.len());
             for (entry, expected) in scanned.entries.iter().zip(texts.iter().filter(|t| !t.is_empty())) {
                 let line = &bytes[entry.offset as usize..][..entry.length as usize];
-                prop_assert_eq!(&*jsonl::text(line, "text").unwrap(), expected.as_str());
+                prop_assert_eq!(&*text(line).unwrap(), expected.as_str());
             }
         }
     }
