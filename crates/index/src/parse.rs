@@ -1,10 +1,8 @@
 //! The one entrance: a project's files in, its definitions and calls out.
 
 use std::fmt;
-use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::thread;
 
 use kiln_clang::Library;
 
@@ -31,7 +29,9 @@ pub struct ParseOptions {
     pub libclang: Option<PathBuf>,
     /// The compile database, in place of the project's `compile_commands.json` or `build/compile_commands.json`.
     pub compile_commands: Option<PathBuf>,
-    /// Units that are parsed at a time; 0 stands for one per processor.
+    /// Where to write a compile database of the units as libclang parses them, for a look at what was found out.
+    pub write_compile_commands: Option<PathBuf>,
+    /// Units that are parsed at a time; 0 stands for as many as rayon has threads.
     pub threads: usize,
 }
 
@@ -81,13 +81,7 @@ pub fn parse(
 ) -> Result<Parsed, IndexError> {
     let mut notices = Vec::new();
     let project = match library(options)? {
-        Some(library) => clang::parse(
-            input,
-            library,
-            options.compile_commands.as_deref(),
-            threads(options),
-            progress,
-        )?,
+        Some(library) => clang::parse(input, library, options, threads(options), progress)?,
         None => {
             if options.parser != ParserChoice::TreeSitter {
                 notices.push(Notice::LibclangMissing);
@@ -112,7 +106,7 @@ fn library(options: &ParseOptions) -> Result<Option<Library>, IndexError> {
 
 fn threads(options: &ParseOptions) -> usize {
     match options.threads {
-        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        0 => rayon::current_num_threads(),
         threads => threads,
     }
 }

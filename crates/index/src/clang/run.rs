@@ -20,7 +20,8 @@ use super::visit::symbols;
 use crate::build::{self, Plan, Unit};
 use crate::preamble::preamble;
 use crate::{
-    Failure, FailureCause, File, FileId, IndexError, Parser, Progress, Project, ProjectInput,
+    Failure, FailureCause, File, FileId, IndexError, ParseOptions, Parser, Progress, Project,
+    ProjectInput,
 };
 
 /// Trees are walked by recursion.
@@ -30,13 +31,17 @@ const STACK_BYTES: usize = 256 << 20;
 pub(crate) fn parse(
     input: ProjectInput,
     library: Library,
-    compile_commands: Option<&Path>,
+    options: &ParseOptions,
     threads: usize,
     progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Project, IndexError> {
     let root = input.root.canonicalize().unwrap_or_else(|_| input.root.clone());
     let folder = tempfile::tempdir().map_err(|source| IndexError::Temporary { source })?;
-    let plan = build::plan(&input, &root, folder.path(), library, compile_commands)?;
+    let plan =
+        build::plan(&input, &root, folder.path(), library, options.compile_commands.as_deref())?;
+    if let Some(path) = &options.write_compile_commands {
+        build::write_database(&plan.units, &root, path)?;
+    }
     let table = FileTable::new(&root, &input.files);
     let reach = Reach::new(&plan, &input.files);
     let total = plan.units.len();

@@ -61,7 +61,12 @@ impl Value {
     }
 
     pub(crate) fn left(ty: Type) -> Self {
-        Self { ty: ty.without_reference(), category: Category::Left, local: false, callee: Callee::None }
+        Self {
+            ty: ty.without_reference(),
+            category: Category::Left,
+            local: false,
+            callee: Callee::None,
+        }
     }
 
     /// What a call of a function with this result gives.
