@@ -206,10 +206,7 @@ void Outer::run() {
 }
 ";
     let project = parse(&[("a.cc", source)]);
-    assert_eq!(
-        functions(&project),
-        ["Outer::Inner::work", "Outer::run", "Outer::run::Local::get"]
-    );
+    assert_eq!(functions(&project), ["Outer::Inner::work", "Outer::run", "Outer::run::Local::get"]);
     let work = named(&project, "Outer::Inner::work");
     let owner = work.class.map(|id| project.definitions[id as usize].qualified_name.as_str());
     assert_eq!(owner, Some("Outer::Inner"));

@@ -43,8 +43,7 @@ fn long_chains_end() {
     let assignments = format!("int f(int x) {{ {}x = 1; }}\n{after}", "x = ".repeat(10_000));
     let linkage = format!("{}int f() {{ return 1; }}\n{after}", "extern \"C\" ".repeat(10_000));
     let less = format!("bool b = {} 1;\n{after}", "a < ".repeat(50_000));
-    let groups =
-        format!("{}{}\n{after}", "#if A\n".repeat(10_000), "#endif\n".repeat(10_000));
+    let groups = format!("{}{}\n{after}", "#if A\n".repeat(10_000), "#endif\n".repeat(10_000));
     for text in [&templates, &assignments, &linkage, &less, &groups] {
         assert!(functions(&parse(&[("long.cc", text)])).contains(&"last"), "{:.40}", text);
     }

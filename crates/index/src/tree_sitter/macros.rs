@@ -52,7 +52,9 @@ impl Macros {
                         table.insert(name, definition);
                     }
                     Some(known) if known.body.is_empty() => *known = definition,
-                    Some(known) if known.body != definition.body => others.entry(name).or_default().push(definition),
+                    Some(known) if known.body != definition.body => {
+                        others.entry(name).or_default().push(definition)
+                    }
                     Some(_) => {}
                 }
             }
@@ -73,7 +75,10 @@ impl Macros {
             return Some(first);
         };
         let all = || std::iter::once(first).chain(others);
-        all().find(|definition| definition.file == file).or_else(|| all().find(|d| sees(d.file))).or(Some(first))
+        all()
+            .find(|definition| definition.file == file)
+            .or_else(|| all().find(|d| sees(d.file)))
+            .or(Some(first))
     }
 
     /// The macros that stand for one name: (macro, name), in the macros' order.
@@ -89,8 +94,11 @@ impl Macros {
     }
 
     fn classify(&mut self) {
-        let roles: Vec<(String, Role)> =
-            self.table.iter().map(|(name, definition)| (name.clone(), self.role(definition))).collect();
+        let roles: Vec<(String, Role)> = self
+            .table
+            .iter()
+            .map(|(name, definition)| (name.clone(), self.role(definition)))
+            .collect();
         for (name, role) in roles {
             if let Some(definition) = self.table.get_mut(&name) {
                 definition.role = role;
@@ -131,7 +139,12 @@ impl Macros {
                 continue;
             }
             match source.kind(i) {
-                Kind::Specifier | Kind::Static | Kind::Virtual | Kind::Volatile | Kind::Override | Kind::Final => i += 1,
+                Kind::Specifier
+                | Kind::Static
+                | Kind::Virtual
+                | Kind::Volatile
+                | Kind::Override
+                | Kind::Final => i += 1,
                 Kind::Extern => i += 1 + usize::from(source.kind(i + 1) == Kind::Str),
                 Kind::Noexcept if source.kind(i + 1) == Kind::LParen => i = source.past(i + 1),
                 Kind::Noexcept => i += 1,
@@ -143,7 +156,12 @@ impl Macros {
                             let tokens = lex(&definition.body);
                             self.is_decoration(&Source::new(&definition.body, &tokens), depth - 1)
                         });
-                    if !nested && !matches!(name, "_Pragma" | "__pragma" | "__forceinline" | "__cdecl" | "__stdcall") {
+                    if !nested
+                        && !matches!(
+                            name,
+                            "_Pragma" | "__pragma" | "__forceinline" | "__cdecl" | "__stdcall"
+                        )
+                    {
                         return false;
                     }
                     i += 1;
@@ -183,7 +201,11 @@ fn read(line: &str) -> Option<(String, Macro)> {
 }
 
 /// The text that a use of a function-like macro stands for; `None` if the arguments do not fit.
-pub(crate) fn expand(definition: &Macro, parameters: &[String], arguments: &[&str]) -> Option<String> {
+pub(crate) fn expand(
+    definition: &Macro,
+    parameters: &[String],
+    arguments: &[&str],
+) -> Option<String> {
     const LONGEST: usize = 64 * 1024;
     let variadic = parameters.last().is_some_and(|p| p.ends_with("..."));
     if definition.body.len() > LONGEST || (!variadic && arguments.len() > parameters.len()) {
@@ -196,7 +218,8 @@ pub(crate) fn expand(definition: &Macro, parameters: &[String], arguments: &[&st
     for i in 0..source.len() {
         let word = source.text(i);
         if word == "#" {
-            pasted = source.text(i + 1) == "#" && source.adjacent(i) || pasted && i > 0 && source.text(i - 1) == "#";
+            pasted = source.text(i + 1) == "#" && source.adjacent(i)
+                || pasted && i > 0 && source.text(i - 1) == "#";
             continue;
         }
         if !pasted {
@@ -207,7 +230,9 @@ pub(crate) fn expand(definition: &Macro, parameters: &[String], arguments: &[&st
             && source.text(i - 1) == "#"
             && !(i > 1 && source.text(i - 2) == "#")
             && source.text(i + 1) != "#";
-        let place = parameters.iter().position(|p| p == word || (word == "__VA_ARGS__" && p.ends_with("...")));
+        let place = parameters
+            .iter()
+            .position(|p| p == word || (word == "__VA_ARGS__" && p.ends_with("...")));
         match place {
             Some(_) if stringized => text.push_str("\"\""),
             Some(place) if parameters[place].ends_with("...") => {

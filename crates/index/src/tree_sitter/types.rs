@@ -86,7 +86,10 @@ impl Type {
     }
 
     pub(crate) fn standard(name: &'static str, arguments: Vec<Type>) -> Self {
-        Self::of(Base::Standard(name, if arguments.is_empty() { None } else { Some(arguments.into()) }))
+        Self::of(Base::Standard(
+            name,
+            if arguments.is_empty() { None } else { Some(arguments.into()) },
+        ))
     }
 
     /// The class that an object of this type belongs to; a pointer has none.
@@ -127,11 +130,16 @@ impl Type {
             return self.clone();
         }
         match &self.base {
-            Base::Parameter(parameter) => match bindings.iter().find(|(name, _)| name == parameter) {
+            Base::Parameter(parameter) => match bindings.iter().find(|(name, _)| name == parameter)
+            {
                 Some((_, bound)) => Self {
                     base: bound.base.clone(),
                     pointer: bound.pointer.saturating_add(self.pointer),
-                    reference: if self.reference == Reference::None { bound.reference } else { self.reference },
+                    reference: if self.reference == Reference::None {
+                        bound.reference
+                    } else {
+                        self.reference
+                    },
                     constant: self.constant || bound.constant,
                 },
                 None => self.clone(),
