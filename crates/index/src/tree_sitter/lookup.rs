@@ -305,9 +305,11 @@ impl<'a> Symbols<'a> {
                     return Some(ty);
                 };
                 let arguments = self.type_arguments(source, start, end, place);
+                let open = arguments.iter().any(Type::is_dependent);
                 let bindings: Vec<(Name, Type)> =
                     alias.template.iter().copied().zip(arguments).collect();
-                Some(ty.substitute(&bindings))
+                let ty = ty.substitute(&bindings);
+                Some(if open { ty } else { ty.settled() })
             }
             Entity::Using(id) => {
                 let place = place.deeper()?;
