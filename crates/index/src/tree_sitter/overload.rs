@@ -143,7 +143,12 @@ impl<'a> Symbols<'a> {
 
     /// To a class template's specialisation whose arguments are open: the class must fit even so. `None` if `to` is
     /// something else.
-    fn template_conversion(&self, value: &Value, to: &Type, user_defined: bool) -> Option<Option<u32>> {
+    fn template_conversion(
+        &self,
+        value: &Value,
+        to: &Type,
+        user_defined: bool,
+    ) -> Option<Option<u32>> {
         let from = &value.ty;
         let open = matches!(from.base, Base::Dependent | Base::Parameter(_) | Base::List);
         if open || to.pointer > 0 || !to.is_dependent() {
@@ -241,7 +246,8 @@ impl<'a> Symbols<'a> {
             let first = self.function(*id).parameters.first();
             first.and_then(|p| p.ty.class()).is_some_and(|taken| self.inherits(from, taken, 0))
         };
-        let candidates: Vec<u32> = self.scope(class).constructors.iter().copied().filter(takes_class).collect();
+        let candidates: Vec<u32> =
+            self.scope(class).constructors.iter().copied().filter(takes_class).collect();
         self.pick(&candidates, std::slice::from_ref(value), None, false)
     }
 
@@ -318,7 +324,8 @@ fn unify(parameter: &Type, argument: &Type, bindings: &mut Vec<(Name, Type)>, de
     match (&parameter.base, &argument.base) {
         (Base::Parameter(name), _) => {
             let known = bindings.iter().any(|(bound, _)| bound == name);
-            let Some(pointer) = argument.pointer.checked_sub(parameter.pointer).filter(|_| !known) else {
+            let Some(pointer) = argument.pointer.checked_sub(parameter.pointer).filter(|_| !known)
+            else {
                 return;
             };
             let bound = Type { pointer, reference: Reference::None, ..argument.clone() };
