@@ -40,6 +40,7 @@ mod pattern;
 mod project_input;
 mod projects;
 mod shard;
+mod stats;
 mod summary;
 #[cfg(test)]
 mod test_project;
@@ -66,6 +67,7 @@ pub use shard::{
     DropCause, Dropped, ShardFormat, ShardOptions, ShardProgress, ShardSize, ShardStage,
     ShardSummary, write_shards,
 };
+pub use stats::{Amount, CorpusStats, LengthBucket, Lengths, NamedAmount, corpus_stats};
 pub use summary::{
     FilesSummary, MAX_EXAMPLES, OutputFile, ProjectSummary, SkipCause, SkippedFile, SkippedFiles,
     Split,
