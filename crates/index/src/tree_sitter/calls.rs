@@ -416,7 +416,7 @@ impl Body<'_, '_> {
                 let dependent = result.is_unknown() && class.is_dependent();
                 Value::returned(if dependent { Type::of(Base::Dependent) } else { result })
             }
-            Callee::None => match &value.ty.base {
+            Callee::None | Callee::List(_) => match &value.ty.base {
                 Base::Lambda(Some(result)) if value.ty.pointer == 0 => {
                     Value::returned((**result).clone())
                 }
@@ -461,6 +461,11 @@ impl Body<'_, '_> {
             return Value::returned(functions.otherwise);
         };
         let function = self.symbols.function(id);
+        if object_dependent && !function.is_static {
+            // `this` depends on the class's parameters, so do the call's result and its conversions.
+            self.calls.push(id);
+            return Value::temporary(Type::of(Base::Dependent));
+        }
         let mut bindings = functions.object.as_ref().map_or_else(Vec::new, |object| {
             if functions.implicit {
                 self.base_bindings(object, function.scope)
@@ -481,7 +486,10 @@ impl Body<'_, '_> {
         for (parameter, argument) in function.parameters.iter().zip(arguments) {
             self.copy(argument, &parameter.ty.substitute(bindings));
         }
-        Value::returned(function.result.substitute(bindings))
+        let result = function.result.substitute(bindings);
+        let open = bindings.iter().any(|(_, ty)| ty.is_dependent())
+            || arguments.iter().any(|argument| argument.ty.is_dependent());
+        Value::returned(if open { result } else { result.settled() })
     }
 
     /// Functions of the namespaces that the arguments' types belong to.
@@ -638,19 +646,26 @@ impl Body<'_, '_> {
         if arguments.iter().any(|argument| argument.ty.is_dependent()) && constructors.len() > 1 {
             return;
         }
-        let bindings = self.symbols.bindings(ty);
+        if let [argument] = arguments
+            && argument.ty.class().is_some_and(|from| self.symbols.inherits(from, class, 0))
+        {
+            self.calls.extend(self.symbols.copying_constructor(class, argument));
+            return;
+        }
+        let mut bindings = self.symbols.bindings(ty);
         let object = Type { constant: false, ..ty.clone() };
         match self.symbols.pick(constructors, arguments, Some(&object), true) {
             Some(id) => {
+                let function = self.symbols.function(id);
+                if !function.template.is_empty() {
+                    bindings.extend(self.symbols.deduce(function, arguments, &[]));
+                }
                 self.invoke(id, arguments, &bindings);
             }
             // A copy that the compiler writes, or an aggregate.
             None => {
                 if let [argument] = arguments
-                    && argument
-                        .ty
-                        .class()
-                        .is_some_and(|from| !self.symbols.inherits(from, class, 0))
+                    && argument.ty.class().is_some()
                 {
                     self.copy(argument, ty);
                 }
@@ -669,19 +684,15 @@ impl Body<'_, '_> {
             if from.is_some_and(|from| self.symbols.inherits(from, class, 0)) {
                 let makes = to.reference == Reference::None
                     && (value.category != Category::Temporary || from != Some(class));
-                if makes
-                    && let Some(id) = self.symbols.pick(
-                        &self.symbols.scope(class).constructors,
-                        std::slice::from_ref(value),
-                        None,
-                        false,
-                    )
-                {
+                if makes && let Some(id) = self.symbols.copying_constructor(class, value) {
                     self.calls.push(id);
                 }
                 return;
             }
             if value.ty.base == Base::List {
+                if let Callee::List(values) = &value.callee {
+                    self.construct(&Type { reference: Reference::None, ..to.clone() }, values);
+                }
                 return;
             }
             if let Some(id) = self.symbols.converting_constructor(class, value) {

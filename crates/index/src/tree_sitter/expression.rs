@@ -398,9 +398,9 @@ impl Body<'_, '_> {
                 Value { local: false, ..value }
             }
             Kind::LBrace => {
-                self.arguments(source, at);
+                let values = self.arguments(source, at);
                 *i = source.past(at);
-                Value::of(Base::List)
+                Value { callee: Callee::List(values), ..Value::of(Base::List) }
             }
             Kind::LBracket => self.lambda(source, i, at, end),
             Kind::New => self.new_expression(source, i, end),

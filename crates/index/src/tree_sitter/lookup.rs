@@ -165,13 +165,14 @@ impl<'a> Symbols<'a> {
             }
             components.push(Component { at: i, arguments: None });
             i += 1;
-            if source.kind(i) == Kind::Lt && i < end && arguments(&components) {
-                if let Some(past) = source.past_angles(i, end) {
-                    if let Some(last) = components.last_mut() {
-                        last.arguments = Some((i + 1, past - 1));
-                    }
-                    i = past;
-                }
+            if source.kind(i) == Kind::Lt
+                && i < end
+                && arguments(&components)
+                && let Some(past) = source.past_angles(i, end)
+                && let Some(last) = components.last_mut()
+            {
+                last.arguments = Some((i + 1, past - 1));
+                i = past;
             }
             if source.kind(i) == Kind::ColonColon
                 && i + 1 < end
@@ -304,9 +305,11 @@ impl<'a> Symbols<'a> {
                     return Some(ty);
                 };
                 let arguments = self.type_arguments(source, start, end, place);
+                let open = arguments.iter().any(Type::is_dependent);
                 let bindings: Vec<(Name, Type)> =
                     alias.template.iter().copied().zip(arguments).collect();
-                Some(ty.substitute(&bindings))
+                let ty = ty.substitute(&bindings);
+                Some(if open { ty } else { ty.settled() })
             }
             Entity::Using(id) => {
                 let place = place.deeper()?;

@@ -29,7 +29,7 @@ pub(crate) enum Role {
     Other,
 }
 
-/// All macros of a project by name. Where there are several definitions the first that has a body counts.
+/// All macros of a project by name. Where there are several definitions the first counts.
 #[derive(Debug, Default)]
 pub(crate) struct Macros {
     table: FxHashMap<String, Macro>,
@@ -51,7 +51,6 @@ impl Macros {
                     None => {
                         table.insert(name, definition);
                     }
-                    Some(known) if known.body.is_empty() => *known = definition,
                     Some(known) if known.body != definition.body => {
                         others.entry(name).or_default().push(definition)
                     }

@@ -47,6 +47,7 @@ pub(crate) fn merge<'a>(
     for &file in &order {
         merger.scopes(file);
     }
+    merger.inline_twins();
     for &file in &order {
         merger.names(file);
     }
@@ -200,6 +201,27 @@ impl<'a> Merger<'a> {
             usings.push((scope, EVERYWHERE));
         }
         scope
+    }
+
+    /// `a::detail` and `a::v1::detail` of an inline `v1` are found under one name.
+    fn inline_twins(&mut self) {
+        for id in 0..self.symbols.scopes.len() as u32 {
+            let inner = self.symbols.scope(id);
+            let middle = self.symbols.scope(inner.parent);
+            let is_inline = inner.parent != GLOBAL
+                && self.symbols.scope(middle.parent).usings.contains(&(inner.parent, EVERYWHERE));
+            if inner.kind != ScopeKind::Namespace || !is_inline {
+                continue;
+            }
+            let entries = self.symbols.entries(middle.parent, name(&inner.name));
+            let twin = entries.iter().find_map(|entry| match entry.entity {
+                Entity::Namespace(scope) if scope != id => Some(scope),
+                _ => None,
+            });
+            if let Some(twin) = twin {
+                self.symbols.scopes[twin as usize].usings.push((id, EVERYWHERE));
+            }
+        }
     }
 
     /// Classes without bodies, enumerations, variables and aliases.

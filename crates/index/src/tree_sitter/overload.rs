@@ -74,6 +74,9 @@ impl<'a> Symbols<'a> {
         if from.is_unknown() || to.is_unknown() {
             return Some(4);
         }
+        if let Some(cost) = self.template_conversion(value, to, user_defined) {
+            return cost;
+        }
         if from.is_dependent() || to.is_dependent() {
             // A pointer parameter does not take an object.
             let misfit = to.pointer > from.pointer
@@ -135,6 +138,35 @@ impl<'a> Symbols<'a> {
             (Base::Integer | Base::Char | Base::Bool | Base::Enum(_), Base::Integer) => Some(2),
             (Base::Enum(_) | Base::Null, _) => Some(8),
             _ => Some(3),
+        }
+    }
+
+    /// To a class template's specialisation whose arguments are open: the class must fit even so. `None` if `to` is
+    /// something else.
+    fn template_conversion(
+        &self,
+        value: &Value,
+        to: &Type,
+        user_defined: bool,
+    ) -> Option<Option<u32>> {
+        let from = &value.ty;
+        let open = matches!(from.base, Base::Dependent | Base::Parameter(_) | Base::List);
+        if open || to.pointer > 0 || !to.is_dependent() {
+            return None;
+        }
+        match (&from.base, &to.base) {
+            (Base::Class(derived, _), Base::Class(base, _))
+                if from.pointer == 0 && self.inherits(*derived, *base, 0) =>
+            {
+                Some(Some(3))
+            }
+            (_, Base::Class(class, _)) => {
+                let made = user_defined && self.constructible(*class, value);
+                Some(made.then_some(USER_DEFINED))
+            }
+            (Base::Standard(from, _), Base::Standard(to, _)) if from == to => Some(Some(3)),
+            (_, Base::Standard(..)) => Some(user_defined.then_some(USER_DEFINED)),
+            _ => None,
         }
     }
 
@@ -206,6 +238,19 @@ impl<'a> Symbols<'a> {
         self.pick(&candidates, arguments, None, false)
     }
 
+    /// The copy or move constructor that a project wrote for `class`. Where it wrote none the compiler's is the best,
+    /// whatever templates would take.
+    pub(crate) fn copying_constructor(&self, class: ScopeId, value: &Value) -> Option<u32> {
+        let from = value.ty.class()?;
+        let takes_class = |id: &u32| {
+            let first = self.function(*id).parameters.first();
+            first.and_then(|p| p.ty.class()).is_some_and(|taken| self.inherits(from, taken, 0))
+        };
+        let candidates: Vec<u32> =
+            self.scope(class).constructors.iter().copied().filter(takes_class).collect();
+        self.pick(&candidates, std::slice::from_ref(value), None, false)
+    }
+
     /// Whether an operator takes one operand as it is: one that converts all of them is not meant.
     pub(crate) fn takes_one_directly(&self, id: u32, operands: &[Value]) -> bool {
         let function = self.function(id);
@@ -262,6 +307,12 @@ impl<'a> Symbols<'a> {
         for (parameter, argument) in function.parameters.iter().zip(arguments) {
             unify(&parameter.ty, &argument.ty, &mut bindings, 0);
         }
+        // Packs and what only defaults tell.
+        for &parameter in &function.template {
+            if !bindings.iter().any(|(known, _)| *known == parameter) {
+                bindings.push((parameter, Type::UNKNOWN));
+            }
+        }
         bindings
     }
 }
@@ -272,16 +323,13 @@ fn unify(parameter: &Type, argument: &Type, bindings: &mut Vec<(Name, Type)>, de
     }
     match (&parameter.base, &argument.base) {
         (Base::Parameter(name), _) => {
-            if argument.pointer >= parameter.pointer
-                && !bindings.iter().any(|(known, _)| known == name)
-            {
-                let bound = Type {
-                    pointer: argument.pointer - parameter.pointer,
-                    reference: Reference::None,
-                    ..argument.clone()
-                };
-                bindings.push((*name, bound));
-            }
+            let known = bindings.iter().any(|(bound, _)| bound == name);
+            let Some(pointer) = argument.pointer.checked_sub(parameter.pointer).filter(|_| !known)
+            else {
+                return;
+            };
+            let bound = Type { pointer, reference: Reference::None, ..argument.clone() };
+            bindings.push((*name, bound));
         }
         (Base::Class(left, Some(parameters)), Base::Class(right, Some(arguments)))
             if left == right =>

@@ -110,6 +110,18 @@ impl<'a> Writer<'a> {
             Kind::Template => self.past_semicolon(at),
             Kind::Using if self.kind(at + 2) == Kind::Assign => self.alias(at),
             Kind::Namespace => self.namespace(at),
+            Kind::Specifier if self.kind(at + 1) == Kind::Namespace => {
+                self.copy(at);
+                self.namespace(at + 1)
+            }
+            // A macro for `private`, or Qt's `signals`.
+            Kind::Ident
+                if self.kind(at + 1) == Kind::Colon
+                    && matches!(self.open.last(), Some(Open::Class(_)))
+                    && self.kind(at + 2) != Kind::Number =>
+            {
+                at + 2
+            }
             Kind::Extern if self.kind(at + 1) == Kind::Str => {
                 self.out.text.push_str("extern \"C\" ");
                 self.copy(at + 2);
@@ -214,9 +226,8 @@ impl<'a> Writer<'a> {
                     self.open.push(Open::Namespace);
                 }
                 Kind::RBrace => {
-                    if self.open.pop().is_some() {
-                        self.put(at, "}");
-                    }
+                    let closes = self.open.pop().is_some();
+                    self.put(at, if closes { "}" } else { ";" });
                 }
                 Kind::Template if source.kind(i + 1) == Kind::Lt => {
                     self.put(at, "template<class T>");

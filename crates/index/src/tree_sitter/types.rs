@@ -124,6 +124,18 @@ impl Type {
         }
     }
 
+    /// The type where nothing around it depends on parameters any more: what could not be followed is unknown.
+    pub(crate) fn settled(self) -> Self {
+        let settle = |list: &Arc<[Type]>| list.iter().cloned().map(Self::settled).collect();
+        let base = match &self.base {
+            Base::Dependent => Base::Unknown,
+            Base::Class(scope, Some(list)) => Base::Class(*scope, Some(settle(list))),
+            Base::Standard(name, Some(list)) => Base::Standard(name, Some(settle(list))),
+            other => other.clone(),
+        };
+        Self { base, ..self }
+    }
+
     /// The type with parameters replaced; what has no replacement stays.
     pub(crate) fn substitute(&self, bindings: &[(Name, Type)]) -> Self {
         if bindings.is_empty() {

@@ -20,6 +20,8 @@ pub(crate) enum Callee {
     Type(Type),
     /// A function of `std`, with its template arguments.
     Standard(String, Vec<Type>),
+    /// Nothing: a braced list of these values.
+    List(Vec<Value>),
     /// A member function of a class of the standard library.
     StandardMember(Type, String),
 }
