@@ -69,7 +69,7 @@ impl RemoteShards {
 
     fn error(&self, operation: &'static str, name: &str) -> impl Fn(StoreError) -> DataError {
         let path = if name.is_empty() { self.url.clone() } else { self.url.join(name) };
-        move |error| DataError::io(operation, &path)(io::Error::other(error))
+        move |error| io_error(operation, &path)(io::Error::other(error))
     }
 }
 
@@ -99,7 +99,7 @@ impl Folder for RemoteShards {
         let at = match found.filter(|_| version.is_some()) {
             Some(at) => at,
             None => {
-                let path = kept.new_path(name).map_err(DataError::io("fetch", &self.url))?;
+                let path = kept.new_path(name).map_err(io_error("fetch", &self.url))?;
                 let from = self.location.join(name);
                 let bytes = self.store.fetch(&from, &path).map_err(self.error("fetch", name))?;
                 kept.bytes += bytes;
@@ -107,10 +107,15 @@ impl Folder for RemoteShards {
                 kept.files.len() - 1
             }
         };
-        let copy = kept.link(at).map_err(DataError::io("fetch", &self.url))?;
+        let copy = kept.link(at).map_err(io_error("fetch", &self.url))?;
         kept.make_room();
         Ok(LocalFile::copy(copy))
     }
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> DataError {
+    let path = path.to_owned();
+    move |source| DataError::Io { action, path: path.clone(), source }
 }
 
 impl Kept {
@@ -160,7 +165,8 @@ mod tests {
     #[test]
     fn files_are_listed_without_folders_and_fetched_under_their_names() {
         let (_, _, folder) = shards(1000);
-        let mut names: Vec<_> = folder.list().unwrap().into_iter().map(|e| (e.name, e.bytes)).collect();
+        let mut names: Vec<_> =
+            folder.list().unwrap().into_iter().map(|e| (e.name, e.bytes)).collect();
         names.sort();
         let expected = [("_COMPLETE", 9), ("train-0.jsonl", 13), ("train-1.jsonl", 13)];
         assert_eq!(names, expected.map(|(name, bytes)| (name.to_owned(), bytes)));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_data::{
-    Folder, LoaderState, LocalFolder, Mixture, Schema, Source, SourceOptions, StreamOptions, StreamState,
+    Folder, LoaderState, LocalFolder, Mixture, Schema, Source, SourceOptions, StreamOptions,
+    StreamState,
 };
 use kiln_store::Location;
 use kiln_train::config::TrainSettings;

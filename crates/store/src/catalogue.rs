@@ -14,10 +14,7 @@ const LATEST: &str = "latest";
 const TOKENIZER: [&str; 2] = ["tokenizer.json", "token_bytes.json"];
 
 /// The files of a folder that Kiln wrote, by its own lists; none where there are no such lists.
-pub(crate) fn list(
-    store: &Store,
-    folder: &Location,
-) -> Result<Vec<Entry>, StoreError> {
+pub(crate) fn list(store: &Store, folder: &Location) -> Result<Vec<Entry>, StoreError> {
     let mut entries = Vec::new();
     if let Some(json) = text(store, folder, COMPLETE)? {
         entries.extend(documents(&json).into_iter().map(entry));

@@ -141,3 +141,38 @@ fn nothing_is_lost_when_the_store_goes_away() {
     ran.success();
     assert!(ran.stderr.contains("this run is finished"), "{}", ran.stderr);
 }
+
+#[test]
+fn shards_are_followed_while_they_are_written() {
+    let Some(places) = places() else { return };
+    let folder = &places.folder;
+    let samples = samples();
+    folder
+        .run(&format!("corpus files {samples} --projects-dir --out all --validation-share 0.1"))
+        .success();
+    folder
+        .run("corpus shard all --out shards --documents-per-shard 8 --dedup 0 --validation-share 0.1")
+        .success();
+    let flags = format!("--tokenizer tok {SMALL} --num-iterations 60 --stream");
+    folder.run(&format!("train --data shards --out whole {flags}")).success();
+
+    let shards = crate::places::files(&folder.path("shards"));
+    let train: Vec<&String> = shards.keys().filter(|name| name.starts_with("train-")).collect();
+    assert!(train.len() >= 3, "{:?}", shards.keys());
+    let put = |name: &str| {
+        places.run(&format!("copy shards/{name} s3://bucket/shards/{name}")).success();
+    };
+    // Validation and the first shard are there at the beginning, the others appear, the marker comes last.
+    shards.keys().filter(|name| name.starts_with("validation")).for_each(|name| put(name));
+    put(train[0]);
+    let child =
+        places.start(&format!("train --data s3://bucket/shards --out s3://bucket/run {flags}"));
+    train[1..].iter().for_each(|name| put(name));
+    put("_COMPLETE");
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    ran.success();
+    let model = "step-000060/model.safetensors";
+    places.run(&format!("copy s3://bucket/run/{model} model")).success();
+    assert_eq!(folder.read("model"), folder.read(&format!("whole/{model}")));
+    places.assert_clean();
+}

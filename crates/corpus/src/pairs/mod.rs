@@ -188,9 +188,11 @@ impl Run<'_> {
         let tell = |done: Progress| {
             let share = done.done as f64 / done.total.max(1) as f64;
             let now = self.done + (share * files.len() as f64) as u64;
-            if (self.progress)(now, self.total).is_break() {
+            let flow = (self.progress)(now, self.total);
+            if flow.is_break() {
                 cancelled.store(true, Ordering::Relaxed);
             }
+            flow
         };
         if !input.files.is_empty() {
             let parsed = kiln_index::parse(input, &self.options.parse, &tell)

@@ -359,7 +359,7 @@ impl<'a> Merger<'a> {
         let after = source.past(open);
         let constant = source.kind(after) == Kind::Const;
         let template = raw.template.map_or_else(Vec::new, |at| template_parameters(source, at as usize, self.symbols.macros));
-        let mut text = signature(source, &parameters, variadic);
+        let mut text = format!("({})", signature(source, &parameters, variadic));
         if constant {
             text.push_str(" const");
         }

@@ -140,7 +140,7 @@ fn candidates(symbols: &Symbols, names: &[&str], file: u32) -> Vec<Candidate> {
         let text = if raw.from_macro { macro_name(&source, raw.name.0 as usize) } else { path.text.clone() };
         let kind = function_kind(&path, class, owner);
         let qualified_name = qualified(symbols, function.scope, &text);
-        let mut key = format!("{qualified_name}({})", function.signature);
+        let mut key = format!("{qualified_name}{}", function.signature);
         if !function.template.is_empty() {
             key.push_str(&format!("<{}>", function.template.len()));
         }

@@ -138,7 +138,12 @@ fn answer(stream: &mut TcpStream, request: &Request, state: &State) -> std::io::
         "GET" | "HEAD" => get(stream, request, path, state),
         _ => {
             let status = state.unknown_method.lock().unwrap().clone();
-            plain(stream, if status.is_empty() { "405 Method Not Allowed" } else { &status }, "", b"")
+            plain(
+                stream,
+                if status.is_empty() { "405 Method Not Allowed" } else { &status },
+                "",
+                b"",
+            )
         }
     }
 }

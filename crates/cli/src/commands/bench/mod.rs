@@ -10,6 +10,7 @@ mod train;
 use clap::Subcommand;
 
 use crate::args::Globals;
+use crate::location;
 use crate::output::Console;
 use crate::run_options::RunOptions;
 
@@ -34,9 +35,13 @@ pub enum Command {
 pub fn run(command: Command, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     match command {
         Command::Peak(args) => peak::run(&args, globals, console),
-        Command::Train(args) => train::run(*args, globals, console),
+        Command::Train(args) => {
+            location::run(*args, console, |args| train::run(args, globals, console))
+        }
         Command::Decode(args) => decode::run(*args, globals, console),
-        Command::Tokenizer(args) => tokenizer::run(&args, console),
+        Command::Tokenizer(args) => {
+            location::run(args, console, |args| tokenizer::run(&args, console))
+        }
     }
 }
 

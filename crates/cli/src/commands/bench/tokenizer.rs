@@ -11,6 +11,7 @@ use super::median;
 use crate::args::TableFormat;
 use crate::commands::tokenizer::peers::Peer;
 use crate::documents::{Documents, DocumentsReport, Selection};
+use crate::location::{Located, Paths};
 use crate::output::{self, Align, Console, Table, bytes, count};
 
 /// How fast tokenizers are trained and encode
@@ -66,6 +67,12 @@ struct Times {
     merge: f64,
     first: f64,
     again: f64,
+}
+
+impl Located for TokenizerArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.inputs(&mut self.data)
+    }
 }
 
 /// Measures and prints.

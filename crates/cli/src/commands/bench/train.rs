@@ -22,7 +22,7 @@ use super::kernels::product_rate;
 use super::{median, reference, with_default};
 use crate::args::{Globals, TableFormat};
 use crate::commands::train::open_data;
-use crate::location::Paths;
+use crate::location::{Located, Paths};
 use crate::machine;
 use crate::output::{self, Align, Console, Table, bytes, count};
 use crate::run_options::{ModelOptions, RunOptions};
@@ -128,6 +128,13 @@ fn timed(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     let begin = Instant::now();
     work()?;
     Ok(begin.elapsed().as_secs_f64())
+}
+
+impl Located for TrainArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.inputs(&mut self.data)?;
+        paths.inputs(&mut self.tokenizer)
+    }
 }
 
 /// Measures and prints.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use clap::Args;
+use kiln_store::with_urls;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -91,7 +92,10 @@ pub fn run(args: &EvalArgs, console: &Console) -> anyhow::Result<()> {
     }
     let mut peers = Vec::new();
     for folder in &args.tokenizers {
-        peers.push(Peer::kiln(folder.display().to_string(), super::load(folder)?));
+        peers.push(Peer::kiln(
+            with_urls(&folder.display().to_string()).into_owned(),
+            super::load(folder)?,
+        ));
     }
     let selection = Selection { strict: args.strict, held_out: true };
     let documents = Documents::open(&paths, selection, console)?;
