@@ -24,7 +24,8 @@ fn documents_become_shards() {
     folder.write("src/copy.cc", folder.read("src/f1.cc"));
     folder.write("src/generated.cc", "// @generated\nint generated;\n");
     folder.run("corpus files src --out d").success();
-    let table = folder.run("corpus shard d --out s --validation-share 0.1").success();
+    let ran = folder.run("corpus shard d --out s --validation-share 0.1");
+    let table = ran.success();
     for part in
         ["training", "validation", "duplicate", "generated", "src/", "wrote train-00000.parquet"]
     {
@@ -47,7 +48,8 @@ fn documents_become_shards() {
 
     let stats = folder.run("corpus stats t --json").json();
     assert_eq!(stats["total"]["documents"], 30);
-    let table = folder.run("corpus stats t").success();
+    let ran = folder.run("corpus stats t");
+    let table = ran.success();
     for part in ["train-00000.parquet", "Bytes/4", "median", "near copies", "src"] {
         assert!(table.contains(part), "`{part}` is not in: {table}");
     }
@@ -61,9 +63,9 @@ fn damaged_documents_are_named() {
     let ran = folder.run("corpus shard d --out s");
     ran.success();
     assert!(
-        ran.stderr().contains("1 damaged files") && ran.stderr().contains("bad.parquet"),
+        ran.stderr.contains("1 damaged files") && ran.stderr.contains("bad.parquet"),
         "{}",
-        ran.stderr()
+        ran.stderr
     );
     folder.run("corpus shard d --out t --strict").fails(1, &["bad.parquet", "--strict"]);
     folder.run("corpus stats d --strict").fails(1, &["bad.parquet"]);
@@ -78,7 +80,8 @@ fn damaged_documents_are_named() {
 #[test]
 fn documented_functions_become_pairs() {
     let folder = sources();
-    let table = folder.run("corpus pairs src --out p --parser tree-sitter").success();
+    let ran = folder.run("corpus pairs src --out p --parser tree-sitter");
+    let table = ran.success();
     assert!(table.contains("30") && table.contains("wrote documents.jsonl to p"), "{table}");
     let first = fs::read_to_string(folder.path("p/documents.jsonl")).unwrap();
     assert!(

@@ -83,7 +83,8 @@ fn block(lines: &[&str]) -> String {
     let shared = lines.iter().filter(|line| !is_blank(line)).map(indent).min().unwrap_or(0);
     // Tabs and blanks are one byte each, and a blank line may be shorter.
     let cut = |line: &&str| line.get(shared..).unwrap_or("").trim_end().to_owned();
-    lines.iter().map(cut).collect::<Vec<_>>().join("\n")
+    // The first line may be indented deeper than others, or by characters that are no indentation.
+    lines.iter().map(cut).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
 /// `-----`, `=====`, `// *** //`: a line that only separates.
