@@ -132,13 +132,16 @@ fn gnu_version(head: &str, at: usize, length: usize) -> Option<String> {
         &head[head.floor_char_boundary(at.saturating_sub(before))
             ..head.floor_char_boundary(at + length + after)]
     };
+    // The first one: a further notice may name another.
     let version_in = |text: &str| {
-        ["3.0", "3", "2.1", "2.0", "2"].into_iter().find(|version| {
-            [" ", ",", ".", ")", ";"].iter().any(|end| {
-                text.contains(&format!("version {version}{end}"))
-                    || text.contains(&format!(" v{version}{end}"))
-            })
-        })
+        let places = ["3.0", "3", "2.1", "2.0", "2"].into_iter().filter_map(|version| {
+            let ends = [" ", ",", ".", ")", ";"]
+                .iter()
+                .flat_map(|end| [format!("version {version}{end}"), format!(" v{version}{end}")]);
+            Some((ends.filter_map(|phrase| text.find(&phrase)).min()?, version))
+        });
+        // "2.1" begins as "2." does, and says more.
+        places.min_by_key(|(at, version)| (*at, std::cmp::Reverse(version.len()))).map(|(_, v)| v)
     };
     // "version 2 of the GNU General Public License", or the usual sentence, which names the version at its end.
     let version = version_in(near(0, 160)).or_else(|| version_in(near(60, 0)))?;

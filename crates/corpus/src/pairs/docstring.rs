@@ -34,7 +34,7 @@ pub(crate) fn docstring(comment: &str) -> Result<String, NoDocstring> {
     }
     lines.retain(|line| !is_ruler(line) && !is_directive(line));
     let text = block(&lines);
-    if !text.chars().any(char::is_alphabetic) || is_note(&text) {
+    if !text.chars().any(char::is_alphabetic) || is_note(&text) || is_jni_stub(&lines) {
         return Err(NoDocstring::NoWords);
     }
     if is_code(&lines) {
@@ -83,7 +83,8 @@ fn block(lines: &[&str]) -> String {
     let shared = lines.iter().filter(|line| !is_blank(line)).map(indent).min().unwrap_or(0);
     // Tabs and blanks are one byte each, and a blank line may be shorter.
     let cut = |line: &&str| line.get(shared..).unwrap_or("").trim_end().to_owned();
-    lines.iter().map(cut).collect::<Vec<_>>().join("\n")
+    // The first line may be indented deeper than others, or by characters that are no indentation.
+    lines.iter().map(cut).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
 /// `-----`, `=====`, `// *** //`: a line that only separates.
@@ -104,6 +105,15 @@ fn is_note(text: &str) -> bool {
     NOTES.iter().any(|note| {
         start.strip_prefix(note).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
     })
+}
+
+/// What the Java tools write above native methods: names that the signature holds already.
+fn is_jni_stub(lines: &[&str]) -> bool {
+    lines
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| !line.is_empty())
+        .all(|line| ["Class:", "Method:", "Signature:"].iter().any(|word| line.starts_with(word)))
 }
 
 fn is_licence(comment: &str, lines: &[&str]) -> bool {
@@ -207,6 +217,7 @@ mod tests {
             "// TODO(x): do it",
             "// FIXME",
             "// NOLINT",
+            "/*\n * Class:     org_x_Y\n * Method:    z\n * Signature: (J)J\n */",
         ] {
             assert_eq!(docstring(comment), Err(NoDocstring::NoWords), "{comment}");
         }
