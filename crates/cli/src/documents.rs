@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kiln_corpus::{FilesOptions, collect_files};
-use kiln_data::{DataError, FileReport, Problem, SkippedFile, Source, SourceOptions, SourceReport, Split};
+use kiln_data::{
+    DataError, FileReport, Problem, SkippedFile, Source, SourceOptions, SourceReport, Split,
+};
 use rayon::prelude::*;
 use serde::Serialize;
 use tempfile::TempDir;
@@ -109,7 +111,8 @@ impl Documents {
     fn name_bad_lines(&self, console: &Console) {
         let report = &self.report;
         for file in &report.unreadable_files {
-            let message = format!("{} cannot be read and was skipped: {}", file.path.display(), file.why);
+            let message =
+                format!("{} cannot be read and was skipped: {}", file.path.display(), file.why);
             console.warn(printable(&message));
         }
         if report.bad_lines == 0 {

@@ -380,14 +380,17 @@ impl RunOptions {
         }
         let sets = &train.data;
         let weights: Vec<f64> = sets.iter().filter_map(|set| set.weight).collect();
-        if let Some(weight) = weights.iter().find(|weight| !(**weight > 0.0 && weight.is_finite())) {
+        if let Some(weight) = weights.iter().find(|weight| !(**weight > 0.0 && weight.is_finite()))
+        {
             anyhow::bail!("a weight of --data must be more than 0, not {weight}");
         }
         if !weights.is_empty() && weights.len() < sets.len() {
             anyhow::bail!("give each --data a weight, as in a=0.7 b=0.3, or none");
         }
         if train.stream && sets.len() > 1 && weights.is_empty() {
-            anyhow::bail!("give each --data a weight: the size of what --stream reads is not known");
+            anyhow::bail!(
+                "give each --data a weight: the size of what --stream reads is not known"
+            );
         }
         Ok(())
     }

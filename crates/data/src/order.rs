@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn long_documents_are_spread_evenly() {
-        let lengths: Vec<(u32, u32)> = (0..2000).map(|n| (1, if n < 60 { 50_000 } else { 500 })).collect();
+        let lengths: Vec<(u32, u32)> =
+            (0..2000).map(|n| (1, if n < 60 { 50_000 } else { 500 })).collect();
         let layout = layout(&lengths, false);
         for epoch in 0..50 {
             for tenth in layout.order(4, epoch, (0, 1)).chunks(200) {
@@ -237,7 +238,9 @@ mod tests {
         let lengths: Vec<(u32, u32)> = (0..23).map(|n| (1 + n * 7 % 40, 1 << 20)).collect();
         let count: u32 = lengths.iter().map(|(len, _)| len).sum();
         // With 64 ranks there are fewer blocks than ranks: documents are dealt.
-        for (world, together) in [(1, true), (2, true), (3, true), (23, true), (64, true), (3, false)] {
+        for (world, together) in
+            [(1, true), (2, true), (3, true), (23, true), (64, true), (3, false)]
+        {
             let layout = layout(&lengths, together);
             for epoch in 0..3 {
                 let mut all: Vec<u32> =

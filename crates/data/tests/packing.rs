@@ -36,7 +36,11 @@ fn check(measured: &Measured) {
         let tokens = measured.tokens as f64 / 10.0;
         let tolerance = 0.1 * class.share + 2.0 * (4 * class.from) as f64 / tokens;
         let error = (class.packed - class.share).abs();
-        assert!(error < tolerance.min(0.25 * class.share + 0.01), "{class:?} of {}", measured.tokens);
+        assert!(
+            error < tolerance.min(0.25 * class.share + 0.01),
+            "{class:?} of {}",
+            measured.tokens
+        );
         seen += 1;
     }
     assert!(seen >= 4, "{:?}", measured.classes);

@@ -12,8 +12,9 @@ use common::parquet::write_texts;
 use common::{Folder, jsonl, rows};
 use kiln_data::fim::FimSentinels;
 use kiln_data::{
-    Batch, DataError, Encode, FimOptions, Folder as _, FolderEntry, Loader, LoaderOptions, LoaderState,
-    LocalFile, LocalFolder, Mixture, Schema, Source, SourceOptions, Split, StreamOptions, StreamState,
+    Batch, DataError, Encode, FimOptions, FolderEntry, Loader, LoaderOptions, LoaderState,
+    LocalFile, LocalFolder, Mixture, Schema, Source, SourceOptions, Split, StreamOptions,
+    StreamState,
 };
 use proptest::prelude::*;
 
@@ -112,7 +113,10 @@ fn files_are_taken_up_as_they_appear_and_the_marker_ends_the_stream() {
     // The buffer wants 64 rows: the first file is not enough.
     assert!(!loader.wait(Duration::from_millis(200)) && loader.waits_for_files());
     let notice = loader.take_notices().join("\n");
-    assert!(notice.contains("waiting for more files in") && notice.contains("20 seconds"), "{notice}");
+    assert!(
+        notice.contains("waiting for more files in") && notice.contains("20 seconds"),
+        "{notice}"
+    );
     folder.documents("s/b.jsonl", &long(b'H'));
     let first = documents(&mut loader, 10);
     assert!(first.iter().all(|n| (b' '..b'H').contains(n)));
@@ -172,7 +176,10 @@ fn a_finished_file_that_cannot_be_read_is_named_and_skipped_or_fatal() {
     let notices = loader.take_notices();
     assert_eq!(notices.len(), 2, "{notices:?}");
     assert!(notices[0].contains("b.parquet cannot be read and was skipped: "), "{notices:?}");
-    assert!(notices[1].contains("c.jsonl.zst") && notices[1].ends_with("(2 files in all)"), "{notices:?}");
+    assert!(
+        notices[1].contains("c.jsonl.zst") && notices[1].ends_with("(2 files in all)"),
+        "{notices:?}"
+    );
 
     let strict = SourceOptions { strict: true, ..training() };
     let source = open(&folder.path("s"), &strict, None).unwrap();
@@ -189,8 +196,9 @@ fn patience_has_an_end_and_dropping_a_loader_does_not_wait_for_it() {
     let stream = StreamOptions { patience: Duration::from_millis(100), ..quick() };
     let path = folder.path("s");
     let local = || Arc::new(LocalFolder::new(&path).unwrap());
-    let source =
-        Source::open_stream(local(), &training(), &stream, None, &mut |_| {}).map(Arc::new).unwrap();
+    let source = Source::open_stream(local(), &training(), &stream, None, &mut |_| {})
+        .map(Arc::new)
+        .unwrap();
     let mut loader = Loader::new(source, Arc::new(Cpp), one_by_one()).unwrap();
     let error = loader.next_batch().map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("no new file in") && error.contains("and no _COMPLETE"), "{error}");
@@ -221,8 +229,11 @@ fn validation_is_a_file_or_a_share_of_the_first_file() {
     while loader.state().sets[0].epoch == 0 {
         for row in rows(loader.next_batch().unwrap()) {
             for document in row.split(|id| *id == BOS) {
-                let text: String =
-                    document.iter().filter(|id| **id < BOS).map(|id| char::from(*id as u8)).collect();
+                let text: String = document
+                    .iter()
+                    .filter(|id| **id < BOS)
+                    .map(|id| char::from(*id as u8))
+                    .collect();
                 assert!(!held.contains(&text), "{text}");
             }
         }
@@ -282,11 +293,13 @@ fn a_folder_may_lie_anywhere() {
     write_texts(&folder.write("s/a.parquet", ""), &shard(b' ', 40, 30), 8);
     folder.documents("s/b.jsonl", &shard(b'H', 40, 30));
     folder.write("s/_COMPLETE", "");
-    let remote = Arc::new(Remote(LocalFolder::new(&folder.path("s")).unwrap(), AtomicUsize::new(0)));
+    let remote =
+        Arc::new(Remote(LocalFolder::new(&folder.path("s")).unwrap(), AtomicUsize::new(0)));
     let source = Source::open_folder(remote.as_ref(), &training()).unwrap();
     assert_eq!((source.len(Split::Train), source.len(Split::Validation)), (40, 40));
     assert!(source.report().files[0].path.starts_with("store://bucket"));
-    let stream = Source::open_stream(remote.clone(), &training(), &quick(), None, &mut |_| {}).unwrap();
+    let stream =
+        Source::open_stream(remote.clone(), &training(), &quick(), None, &mut |_| {}).unwrap();
     let mut loader = Loader::new(Arc::new(stream), Arc::new(Cpp), one_by_one()).unwrap();
     assert_eq!(sorted(documents(&mut loader, 80)), (b' '..b'p').collect::<Vec<_>>());
     assert!(remote.1.load(Ordering::Relaxed) >= 4);
@@ -296,24 +309,23 @@ fn a_folder_may_lie_anywhere() {
 #[test]
 fn ranks_share_the_files_of_a_stream() {
     let folder = Folder::new();
-    write_texts(&folder.write("s/a.parquet", ""), &shard(b' ', 41, 30), 8);
-    folder.documents("s/b.jsonl", &shard(b'I', 39, 30));
+    write_texts(&folder.write("s/a.parquet", ""), &shard(b' ', 48, 30), 8);
+    folder.documents("s/b.jsonl", &shard(b'P', 39, 30));
     folder.write("s/_COMPLETE", "");
-    let mut first = Vec::new();
-    let mut later = Vec::new();
+    let mut all = Vec::new();
     for rank in 0..3 {
         let options = LoaderOptions { rank, world: 3, ..one_by_one() };
         let source = open(&folder.path("s"), &training(), None).unwrap();
         let mut loader = Loader::new(source, Arc::new(Cpp), options).unwrap();
-        // Placed in the order of drawing: 64 rows are drawn ahead.
-        let mut all = documents(&mut loader, 60);
-        let mut seen = std::collections::HashSet::new();
-        let epoch = all.iter().position(|n| !seen.insert(*n)).unwrap();
-        later.extend(all.split_off(epoch));
-        first.extend(all);
+        // Two of the six row groups, and a third of the lines.
+        let share = documents(&mut loader, 29);
+        let mut groups: Vec<u8> = share[..16].iter().map(|n| (n - b' ') / 8).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        assert_eq!(groups.len(), 2);
+        all.extend(share);
     }
-    assert_eq!(sorted(first), (b' '..b'p').collect::<Vec<_>>());
-    assert!(!later.is_empty());
+    assert_eq!(sorted(all), (b' '..b' ' + 87).collect::<Vec<_>>());
 }
 
 /// Tokens of each set: texts of the first are of capital letters.
@@ -339,11 +351,13 @@ fn data_sets_give_their_shares_of_the_tokens_at_any_time() {
     // Very different in size: the first is read many times.
     let (large, small) = (open("l.jsonl", &texts("l", 2000)), open("S.jsonl", &texts("S", 50)));
     for weight in [0.3, 0.7] {
-        let sets = vec![(Arc::clone(&small), Some(3.0 * weight)), (Arc::clone(&large), Some(3.0 - 3.0 * weight))];
+        let sets = vec![
+            (Arc::clone(&small), Some(3.0 * weight)),
+            (Arc::clone(&large), Some(3.0 - 3.0 * weight)),
+        ];
         let mixture = Mixture::new(sets).unwrap();
         assert!((mixture.parts()[0].weight - weight).abs() < 1e-9);
-        let mut loader =
-            Loader::new(mixture, Arc::new(Cpp), LoaderOptions::new(16, 128)).unwrap();
+        let mut loader = Loader::new(mixture, Arc::new(Cpp), LoaderOptions::new(16, 128)).unwrap();
         take(&mut loader, 10);
         for _ in 0..4 {
             let share = share_of_capitals(&take(&mut loader, 10));
@@ -400,15 +414,19 @@ fn restored(document: &[i32]) -> Option<String> {
     let (suffix, middle, end) = (at(SUF), at(MID), at(EOS));
     assert_eq!((at(PRE), end), (0, document.len() - 1));
     let text = |ids: &[i32]| ids.iter().map(|id| char::from(*id as u8)).collect::<String>();
-    let (prefix, suffix, middle) =
-        (text(&document[1..suffix]), text(&document[suffix + 1..middle]), text(&document[middle + 1..end]));
+    let (prefix, suffix, middle) = (
+        text(&document[1..suffix]),
+        text(&document[suffix + 1..middle]),
+        text(&document[middle + 1..end]),
+    );
     Some(format!("{prefix}{middle}{suffix}"))
 }
 
 #[test]
 fn rearranged_documents_are_packed_whole_at_the_rates_asked_for() {
     let folder = Folder::new();
-    let texts: Vec<String> = (0..4000).map(|n| format!("int f{n}() {{ return {}; }}", "1".repeat(n % 90))).collect();
+    let texts: Vec<String> =
+        (0..4000).map(|n| format!("int f{n}() {{ return {}; }}", "1".repeat(n % 90))).collect();
     let source = common::training(&folder, &texts);
     let fim = FimOptions { rate: 0.6, spm_rate: 0.25, body_rate: 0.5 };
     let options = LoaderOptions { fim, ..LoaderOptions::new(16, 96) };
@@ -485,7 +503,10 @@ fn pairs_are_rearranged_so_that_the_body_comes_last() {
     }
     let counts = loader.fim_counts();
     assert!(found > 20 && counts.rearranged == 0);
-    assert!(counts.structured >= found && counts.structured < counts.pairs, "some are too long: {counts:?}");
+    assert!(
+        counts.structured >= found && counts.structured < counts.pairs,
+        "some are too long: {counts:?}"
+    );
     assert!((Mixture::from(pairs(&folder)).with(pairs(&folder), 1.0)).is_err());
 }
 
@@ -549,7 +570,8 @@ impl Everything {
 
     fn data(&self, name: &str, state: Option<&LoaderState>) -> Mixture {
         let share = SourceOptions { validation_share: 0.1, ..SourceOptions::default() };
-        let stream = open(&self.folder.path(name), &share, state.and_then(|s| saved(s, 0))).unwrap();
+        let stream =
+            open(&self.folder.path(name), &share, state.and_then(|s| saved(s, 0))).unwrap();
         let other = Source::open(&self.folder.path("other.jsonl"), &training()).unwrap();
         let sets = vec![(stream, Some(0.7)), (Arc::new(other), Some(0.3))];
         let options = SourceOptions { schema: Schema::Pairs, ..SourceOptions::default() };

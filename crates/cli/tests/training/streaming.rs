@@ -7,14 +7,19 @@ use std::time::Duration;
 use crate::project::{Project, steps};
 
 const RUN: &str = "--data stream=0.7 other=0.3 --stream --tokenizer cpp --fim-rate 0.5 --fim-body-rate 0.5 \
-    --pairs pairs.jsonl --num-iterations 60 --save-every 10 --eval-every 20 --total-batch-size 256";
+    --pairs pairs.jsonl --num-iterations 60 --save-every 10 --eval-every 20 --total-batch-size 256 --seq-len 64";
 
 /// A project with a tokenizer of kind `cpp`, two finished data sets, pairs, and the shards of a stream yet to appear.
 fn project() -> Project {
     let project = Project::new();
-    project.run("tokenizer train --kind cpp --data docs --out cpp --vocab-size 2048").success();
-    project.run("corpus shard docs/train.jsonl --out made --documents-per-shard 8 --dedup 0").success();
-    project.run("corpus shard docs/train.jsonl --out other --seed 1 --documents-per-shard 20").success();
+    project.run("tokenizer train --kind cpp --data docs --out cpp --vocab-size 3300").success();
+    project
+        .run("corpus shard docs/train.jsonl --out made --documents-per-shard 3 --dedup 0")
+        .success();
+    let small: String = (0..120)
+        .map(|n| format!("{{\"text\":\"int twice_{n}(int a) {{ return {n} + 2 * a; }}\\n\"}}\n"))
+        .collect();
+    project.write("other/a.jsonl", small).write("other/_COMPLETE", "");
     let pairs: String = (0..20)
         .map(|n| format!("{{\"docstring\":\"Gives {n}.\",\"signature\":\"int f{n}()\",\"body\":\" return {n}; \"}}\n"))
         .collect();
@@ -54,11 +59,18 @@ fn a_run_killed_while_its_data_grow_goes_on_bit_for_bit() {
     let stream = &state["loader"]["sets"][0];
     assert!(stream["epoch"].as_u64().unwrap() >= 1, "the stream is read to its end: {stream}");
     assert_eq!(stream["stream"]["complete"], true);
+    let fim = &state["loader"]["fim"];
+    assert!(
+        fim["body"].as_u64().unwrap() > 10 && fim["structured"].as_u64().unwrap() > 10,
+        "{fim}"
+    );
 
     // The validation file and some shards; the run waits for more and is killed in the midst of it, more than once.
     let mut there = 0;
     let mut killed = 0;
-    for (more, step) in [(3, 2), (4, 8), (parts.len() - 1, 24), (parts.len(), 33), (parts.len(), 51)] {
+    for (more, step) in
+        [(3, 2), (4, 8), (parts.len() - 1, 24), (parts.len(), 33), (parts.len(), 51)]
+    {
         appear(&project, "stream", &parts[there..more]);
         there = more;
         let caught = project.start(&format!("--out run {RUN}"));
@@ -85,19 +97,29 @@ fn a_stream_that_stops_is_told_and_nothing_is_lost() {
     let parts = parts(&project);
     appear(&project, "stream", &parts[..4]);
     project.write("stream/z.parquet", "PAR1 is how it begins");
-    let line = "--data stream --stream --stream-patience 1 --num-iterations 500 --save-every 0 --eval-every 0";
+    let line = "--data stream --stream --stream-patience 1 --num-iterations 120 --save-every 0 --eval-every 0";
     let ran = project.train(&format!("--out run {line}"));
-    ran.fails(1, &["no new file in stream", "and no _COMPLETE", "half-written: z.parquet", "--stream-patience"]);
+    ran.fails(
+        1,
+        &[
+            "no new file in stream",
+            "and no _COMPLETE",
+            "half-written: z.parquet",
+            "--stream-patience",
+        ],
+    );
     let done = steps(&project.metrics("run")).len();
     assert!(done > 0);
     assert_eq!(project.latest("run"), format!("step-{done:06}"), "what was trained is saved");
 
     appear(&project, "stream", &parts[4..]);
-    let ran = project.train(&format!("--out run {}", line.replace("500", "300")));
+    let ran = project.train(&format!("--out run {line}"));
     ran.success();
     let part = "z.parquet cannot be read and was skipped";
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
-    project.train(&format!("--out other-run {line} --strict")).fails(1, &["z.parquet cannot be read"]);
+    project
+        .train(&format!("--out other-run {line} --strict"))
+        .fails(1, &["z.parquet cannot be read"]);
 }
 
 #[test]
@@ -153,11 +175,8 @@ fn data_sets_may_be_named_in_a_file_and_be_of_any_kind() {
     let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
     assert_eq!(config["train"]["data"][0]["path"], "made");
     assert_eq!(config["train"]["data"][1]["weight"], 1.0);
-    project.run("train --config run.toml --out run --fim-rate 0.4").success();
-    project.run("train --config run.toml --out run --num-iterations 6 --fim-rate 0.4 --resume 4").fails(
-        1,
-        &["the rate of fill-in-the-middle was 0.5 and is 0.4"],
-    );
+    let other = project.run("train --config run.toml --out run --fim-rate 0.4");
+    other.fails(1, &["the rate of fill-in-the-middle was 0.5 and is 0.4"]);
     project.run("tokenizer train --data made --out from-parquet --vocab-size 400").success();
     project.run("eval bpb --checkpoint run --data made").success();
 }
