@@ -183,6 +183,7 @@ fn sets(field: &str) -> String {
         "n_layer" => "depth",
         "sequence_len" => "seq-len",
         "rows" => "device-batch-size",
+        "data weights" => "data",
         _ => field,
     };
     format!("--{} sets it", flag.replace([' ', '_'], "-"))

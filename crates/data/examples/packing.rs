@@ -29,7 +29,9 @@ fn main() {
     println!("not seen once       {}", measured.miscounted);
     println!("BOS                 {:.2} %", 100.0 * measured.bos);
     println!("documents in a batch of 32 rows {:.1}", measured.documents_of_batch);
-    println!("\nfirst tenth of the epoch, share of the tokens\nlength from  documents  of all  packed  drawn");
+    println!(
+        "\nfirst tenth of the epoch, share of the tokens\nlength from  documents  of all  packed  drawn"
+    );
     for class in &measured.classes {
         println!(
             "{:11}  {:9}  {:5.1}%  {:5.1}%  {:4.1}%",

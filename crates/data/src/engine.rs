@@ -59,12 +59,16 @@ impl Engine {
             let deal = Deal { set: set as u32, seed: set_seed(options.seed, set), rank, world };
             let infill = Infill::new(options.fim, encoder.fim_sentinels(), options.seq_len);
             let state = progress.sets.get(set).cloned().unwrap_or_default();
-            let feed = Feed::new(Arc::clone(&part.source), Arc::clone(encoder), infill, deal, &state)?;
+            let feed =
+                Feed::new(Arc::clone(&part.source), Arc::clone(encoder), infill, deal, &state)?;
             feeds.push((feed, part.weight));
         }
         let row_len = options.seq_len + 1;
-        let mut packer = Packer::new(row_len, encoder.bos_id())
-            .with_counters(progress.rows, progress.next_sequence, &progress.drawn);
+        let mut packer = Packer::new(row_len, encoder.bos_id()).with_counters(
+            progress.rows,
+            progress.next_sequence,
+            &progress.drawn,
+        );
         restore(&mut packer, &feeds, options.seq_len, progress)?;
         let epoch_len: Option<usize> = feeds.iter().map(|(feed, _)| feed.epoch_len()).sum();
         Ok(Self {
@@ -76,7 +80,9 @@ impl Engine {
             content_tokens: progress.content_tokens,
             fim: progress.fim,
             // A buffer that held a whole epoch would mix it with the next one. A stream's has no known length.
-            min_documents: epoch_len.map_or(usize::MAX, |len| len / 4).clamp(1, options.buffer_documents),
+            min_documents: epoch_len
+                .map_or(usize::MAX, |len| len / 4)
+                .clamp(1, options.buffer_documents),
             max_documents: epoch_len.map_or(usize::MAX, |len| (len / 2).max(1)),
             feeds,
         })
@@ -204,7 +210,11 @@ fn check_buffer(feeds: &[(Feed, f64)], progress: &Progress) -> Result<(), DataEr
     }
     for piece in &progress.buffer {
         let Some((feed, _)) = feeds.get(piece.set as usize) else {
-            return bad(format!("a document of data set {} of {} is buffered", piece.set, feeds.len()));
+            return bad(format!(
+                "a document of data set {} of {} is buffered",
+                piece.set,
+                feeds.len()
+            ));
         };
         if piece.document as usize >= feed.len() {
             return bad(format!("document {} of {} is buffered", piece.document, feed.len()));

@@ -79,7 +79,9 @@ pub enum DataError {
         why: String,
     },
     /// Fill-in-the-middle with a tokenizer that has no tokens for it.
-    #[error("fill-in-the-middle needs tokens that this tokenizer does not have (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE, EOS)")]
+    #[error(
+        "fill-in-the-middle needs tokens that this tokenizer does not have (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE, EOS)"
+    )]
     NoSentinels,
     /// A stream whose writer gives nothing more and does not say that it has ended.
     #[error("no new file in {path} for {seconds} seconds, and no _COMPLETE{}", half_written(.unfinished))]

@@ -317,7 +317,8 @@ impl Feed {
 pub(crate) fn beginning(source: &Source) -> SetState {
     let stream = source.stream().map(|stream| {
         let shards = source.documents(Split::Train).shards().iter();
-        let taken = |shard: &Arc<Shard>| TakenShard { file: FileFingerprint::of(shard), entered: 0 };
+        let taken =
+            |shard: &Arc<Shard>| TakenShard { file: FileFingerprint::of(shard), entered: 0 };
         let validation = stream.validation().to_vec();
         Arc::new(StreamState { validation, shards: shards.map(taken).collect(), complete: false })
     });

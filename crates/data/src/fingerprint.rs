@@ -102,18 +102,17 @@ impl SetFingerprint {
         }
         changes.extend(self.data.changes_since(&saved.data));
         if changes.is_empty() && self.weight != saved.weight {
-            changes.push(format!("the weight of a data set was {} and is {}", saved.weight, self.weight));
+            changes.push(format!(
+                "the weight of a data set was {} and is {}",
+                saved.weight, self.weight
+            ));
         }
         changes
     }
 }
 
 impl LoaderFingerprint {
-    pub(crate) fn new(
-        data: &Mixture,
-        encoder: &dyn Encode,
-        options: &LoaderOptions,
-    ) -> Self {
+    pub(crate) fn new(data: &Mixture, encoder: &dyn Encode, options: &LoaderOptions) -> Self {
         Self {
             sets: data.parts().iter().map(SetFingerprint::of).collect(),
             tokenizer: encoder.fingerprint(),

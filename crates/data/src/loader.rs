@@ -251,7 +251,9 @@ impl Loader {
 
     /// What a user should know of what has happened since this was asked last.
     pub fn take_notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.shared.notices.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        std::mem::take(
+            &mut *self.shared.notices.lock().unwrap_or_else(|poisoned| poisoned.into_inner()),
+        )
     }
 
     /// The next batch, which lives until the next call. Once the loader runs in its stride this allocates nothing

@@ -39,7 +39,8 @@ impl Mixture {
     /// No set; a weight that is no positive number; weights of some sets only; none at all where one set is a stream,
     /// whose size is not known.
     pub fn new(sets: Vec<(Arc<Source>, Option<f64>)>) -> Result<Self, DataError> {
-        let bad = |value: String, why| Err(DataError::BadOption { option: "data weights", value, why });
+        let bad =
+            |value: String, why| Err(DataError::BadOption { option: "data weights", value, why });
         if let [(source, _)] = &sets[..] {
             return Ok(Self::from(Arc::clone(source)));
         }
@@ -51,7 +52,10 @@ impl Mixture {
             return bad(format!("{given:?}"), "expected one for each data set, or none");
         }
         if given.is_empty() && sets.iter().any(|(source, _)| source.is_stream()) {
-            return bad("none".to_owned(), "a stream's size is not known, so each data set needs one");
+            return bad(
+                "none".to_owned(),
+                "a stream's size is not known, so each data set needs one",
+            );
         }
         let weight = |(source, weight): &(Arc<Source>, Option<f64>)| {
             weight.unwrap_or(source.report().train_text_bytes as f64)
@@ -72,7 +76,11 @@ impl Mixture {
     pub fn with(mut self, source: Arc<Source>, share: f64) -> Result<Self, DataError> {
         if !(share > 0.0 && share < 1.0) {
             let (option, value) = ("pairs share", share.to_string());
-            return Err(DataError::BadOption { option, value, why: "expected more than 0 and less than 1" });
+            return Err(DataError::BadOption {
+                option,
+                value,
+                why: "expected more than 0 and less than 1",
+            });
         }
         self.parts.iter_mut().for_each(|part| part.weight *= 1.0 - share);
         self.parts.push(Part { source, weight: share });
@@ -119,13 +127,17 @@ impl Mixture {
     ) -> Result<impl Iterator<Item = Result<Batch, DataError>> + 'a, DataError> {
         let held = || self.parts.iter().filter(|part| !part.source.is_empty(Split::Validation));
         let total: f64 = held().map(|part| part.weight).sum();
+        let (mut weight, mut given) = (0.0, 0);
         let batches = held().map(|part| {
-            let share = part.weight / total;
-            let tokens = match max_tokens {
-                u64::MAX => u64::MAX,
-                tokens if share >= 1.0 => tokens,
-                tokens => (tokens as f64 * share).ceil() as u64,
+            weight += part.weight;
+            // The last set gets what is left, whatever was rounded.
+            let upto = if weight >= total {
+                max_tokens
+            } else {
+                (max_tokens as f64 * (weight / total)) as u64
             };
+            let tokens = if max_tokens == u64::MAX { max_tokens } else { upto - given };
+            given = upto;
             part.source.validation_batches(encoder, rows, seq_len, tokens)
         });
         Ok(batches.collect::<Result<Vec<_>, _>>()?.into_iter().flatten())

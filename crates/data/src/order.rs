@@ -18,7 +18,9 @@ pub(crate) struct Layout {
     blocks: Vec<Block>,
     /// Whether they should be read together.
     together: bool,
-    /// Bytes of the text of each document, by number.
+    /// Number of the first document.
+    first: u32,
+    /// Bytes of the text of each document from that on.
     text_bytes: Vec<u32>,
 }
 
@@ -26,17 +28,18 @@ impl Layout {
     /// Of training documents that are numbered from `start` on in each of the files.
     pub(crate) fn new(shards: &[(usize, &Arc<Shard>)]) -> Self {
         let together = shards.iter().any(|(_, shard)| shard.reads_blocks());
-        let mut text_bytes = Vec::new();
+        let first = shards.iter().map(|(start, _)| *start).min().unwrap_or(0);
+        let end = shards.iter().map(|(start, shard)| start + shard.train.len()).max().unwrap_or(0);
+        let mut text_bytes = vec![0; end - first];
         let mut blocks = Vec::new();
         for (start, shard) in shards {
-            text_bytes.resize(text_bytes.len().max(start + shard.train.len()), 0);
-            for (to, entry) in text_bytes[*start..].iter_mut().zip(&shard.train) {
+            for (to, entry) in text_bytes[start - first..].iter_mut().zip(&shard.train) {
                 *to = entry.text_bytes;
             }
             let start = *start as u32;
             blocks.extend(shard.blocks().iter().map(|b| Block { start: b.start + start, ..*b }));
         }
-        Self { blocks, together, text_bytes }
+        Self { blocks, together, first: first as u32, text_bytes }
     }
 
     /// The documents of a rank of `world` in an epoch, in order. Blocks that should be read together are dealt whole
@@ -109,7 +112,7 @@ impl Layout {
 
     /// Bytes of a document, at least 1.
     fn length(&self, document: u32) -> u64 {
-        u64::from(self.text_bytes[document as usize]).max(1)
+        u64::from(self.text_bytes[(document - self.first) as usize]).max(1)
     }
 }
 
@@ -154,7 +157,7 @@ mod tests {
             text_bytes.extend(vec![*bytes; *len as usize]);
             Block { start, len: *len, text_bytes: u64::from(len * bytes) }
         };
-        Layout { blocks: blocks.iter().map(block).collect(), together, text_bytes }
+        Layout { blocks: blocks.iter().map(block).collect(), together, first: 0, text_bytes }
     }
 
     fn orders(count: u32) -> [impl Fn(u64, u64) -> Vec<u32>; 2] {
@@ -211,7 +214,8 @@ mod tests {
 
     #[test]
     fn long_documents_are_spread_evenly() {
-        let lengths: Vec<(u32, u32)> = (0..2000).map(|n| (1, if n < 60 { 50_000 } else { 500 })).collect();
+        let lengths: Vec<(u32, u32)> =
+            (0..2000).map(|n| (1, if n < 60 { 50_000 } else { 500 })).collect();
         let layout = layout(&lengths, false);
         for epoch in 0..50 {
             for tenth in layout.order(4, epoch, (0, 1)).chunks(200) {
@@ -234,7 +238,9 @@ mod tests {
         let lengths: Vec<(u32, u32)> = (0..23).map(|n| (1 + n * 7 % 40, 1 << 20)).collect();
         let count: u32 = lengths.iter().map(|(len, _)| len).sum();
         // With 64 ranks there are fewer blocks than ranks: documents are dealt.
-        for (world, together) in [(1, true), (2, true), (3, true), (23, true), (64, true), (3, false)] {
+        for (world, together) in
+            [(1, true), (2, true), (3, true), (23, true), (64, true), (3, false)]
+        {
             let layout = layout(&lengths, together);
             for epoch in 0..3 {
                 let mut all: Vec<u32> =

@@ -102,7 +102,6 @@ struct Flow {
     waiting: u64,
 }
 
-
 /// What goes into a row next.
 enum Choice {
     /// This piece, or as much of it as there is room for.
@@ -424,7 +423,10 @@ mod tests {
             packer.end_row();
             // A row of the others holds 4 tokens in 5 places.
             let share = long as f64 / (row_number as f64 * 56.0);
-            assert!(row_number < 10 || (0.45..0.6).contains(&share), "{share} after {row_number} rows");
+            assert!(
+                row_number < 10 || (0.45..0.6).contains(&share),
+                "{share} after {row_number} rows"
+            );
         }
     }
 
@@ -493,13 +495,19 @@ mod tests {
             packer.end_row();
         }
         // The piece of 5 tokens would have fitted a row with nothing else.
-        assert_eq!(tails.iter().map(|tail| tail.range.clone()).collect::<Vec<_>>(), [0..2, 2..4, 4..5]);
+        assert_eq!(
+            tails.iter().map(|tail| tail.range.clone()).collect::<Vec<_>>(),
+            [0..2, 2..4, 4..5]
+        );
     }
 
     #[test]
     fn where_nothing_can_be_cut_the_longest_loses_its_protection() {
         let mut packer = Packer::new(10, BOS);
-        [7, 6, 5].into_iter().enumerate().for_each(|(at, len)| add_whole(&mut packer, at as u32, len));
+        [7, 6, 5]
+            .into_iter()
+            .enumerate()
+            .for_each(|(at, len)| add_whole(&mut packer, at as u32, len));
         let mut row = Vec::new();
         assert!(packer.to_loosen(&row).is_none(), "a row begins with one that fits");
         packer.place(&mut row).unwrap();

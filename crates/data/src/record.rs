@@ -90,10 +90,7 @@ mod tests {
     fn a_pair_reads_as_it_would_in_a_file() {
         let values = ["Adds.", "int add(int a, int b)", "\n  return a + b;\n"].map(String::from);
         let pair = Record::new(&Schema::Pairs, values.to_vec());
-        assert_eq!(
-            pair.plain(),
-            "/*\nAdds.\n*/\nint add(int a, int b) {\n  return a + b;\n}"
-        );
+        assert_eq!(pair.plain(), "/*\nAdds.\n*/\nint add(int a, int b) {\n  return a + b;\n}");
     }
 
     #[test]

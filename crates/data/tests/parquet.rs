@@ -89,7 +89,10 @@ fn nulls_and_wrong_columns_are_named() {
     let body = Schema::Text { field: "body".to_owned() };
     let other = SourceOptions { schema: body, ..training() };
     let message = error(Source::open(&path, &other));
-    assert!(message.ends_with("a.parquet cannot be read: no column `body`; there are `text`"), "{message}");
+    assert!(
+        message.ends_with("a.parquet cannot be read: no column `body`; there are `text`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -109,7 +112,11 @@ fn pairs_are_read_of_their_columns() {
     );
     folder.write("d/validation.jsonl", "{}\n");
     let source = Source::open(&folder.path("d"), &options).unwrap();
-    let expected = ["/*\nOne.\n*/\nint one() { return 1; }", "void three() { three(); }", "/*\nx\n*/\nint f() {y}"];
+    let expected = [
+        "/*\nOne.\n*/\nint one() { return 1; }",
+        "void three() { three(); }",
+        "/*\nx\n*/\nint f() {y}",
+    ];
     assert_eq!(texts(&source, Split::Train), expected);
     assert!(source.is_empty(Split::Validation));
     let report = source.report();
@@ -127,7 +134,9 @@ fn a_corrupt_file_is_named_and_skipped_or_fatal() {
     let mut middle = bytes.clone();
     middle[4..20].fill(0xff);
     let cut = &bytes[..bytes.len() - 5];
-    for (what, content) in [("empty", &[][..]), ("cut", cut), ("middle", &middle), ("text", b"int main() {}")] {
+    for (what, content) in
+        [("empty", &[][..]), ("cut", cut), ("middle", &middle), ("text", b"int main() {}")]
+    {
         folder.write("d/b.parquet", content);
         let source = open(&folder.path("d")).unwrap();
         assert_eq!(texts(&source, Split::Train), ["a1", "a2"], "{what}");
@@ -180,13 +189,15 @@ fn a_file_that_changes_later_is_found_out() {
     assert_eq!(before.len(), after.len());
     std::fs::write(&path, after).unwrap();
     let message = source.text(Split::Train, 1).unwrap_err().to_string();
-    assert!(message.ends_with("has changed since it was opened (row 0 of row group 1)"), "{message}");
+    assert!(
+        message.ends_with("has changed since it was opened (row 0 of row group 1)"),
+        "{message}"
+    );
 }
 
 /// Rows of 50 tokens hold one text of 50 bytes each: rows are documents.
 fn first_epoch(source: &Arc<Source>, rank: usize, world: usize, count: usize) -> Vec<i32> {
-    let options =
-        LoaderOptions { rank, world, buffer_documents: 1, ..LoaderOptions::new(1, 50) };
+    let options = LoaderOptions { rank, world, buffer_documents: 1, ..LoaderOptions::new(1, 50) };
     let encoder = Arc::new(Bytes { eos: false });
     let mut loader = Loader::new(Arc::clone(source), encoder, options).unwrap();
     (0..count)

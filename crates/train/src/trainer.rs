@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kiln_data::{DataError, Loader, LoaderOptions, LoaderState, Mixture, Split};
+use kiln_data::{DataError, FimCounts, Loader, LoaderOptions, LoaderState, Mixture, Split};
 use kiln_graph::{Executor, Feed, ProgramId};
 use kiln_optim::Schedules;
 use kiln_tokenizer::Tokenizer;
@@ -206,6 +206,11 @@ impl Trainer {
         Ok(Outcome { loss, ..self.state.outcome() })
     }
 
+    /// What was rearranged of the documents so far.
+    pub fn fim_counts(&self) -> FimCounts {
+        self.loader.fim_counts()
+    }
+
     /// Steps of the run, as far as known.
     pub fn total(&self) -> Option<u64> {
         self.state.steps.latest()
@@ -229,7 +234,9 @@ impl Trainer {
                 self.save_at(before, observer)?;
                 Ok(None)
             }
-            Err(error @ TrainError::Data(DataError::NoMoreShards { .. })) if self.state.step > 0 => {
+            Err(error @ TrainError::Data(DataError::NoMoreShards { .. }))
+                if self.state.step > 0 =>
+            {
                 self.save_at(before, observer)?;
                 Err(error)
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use kiln_data::Mixture;
+use kiln_data::{FimCounts, Mixture};
 use kiln_tokenizer::Tokenizer;
 use kiln_train::config::RunConfig;
 use kiln_train::process;
@@ -165,6 +165,7 @@ pub fn train(
         None => trainer.run(&mut progress, stop),
     };
     drop(progress);
+    tell_rearranged(&trainer.fim_counts(), console);
     let published = run.finish(publisher, console);
     match (outcome, published) {
         (Ok(outcome), published) => published.map(|()| outcome),
@@ -174,6 +175,24 @@ pub fn train(
             Err(error.into())
         }
     }
+}
+
+/// Rates are shares of the documents that fit a row: says how many do.
+fn tell_rearranged(counts: &FimCounts, console: &Console) {
+    if counts.rearranged + counts.structured == 0 {
+        return;
+    }
+    console.note(format_args!(
+        "fill-in-the-middle: {} of {} documents that fit a row ({} suffix first, {} by bodies), {} longer ones as they \
+         are, {} of {} pairs",
+        count(counts.rearranged - counts.undone.min(counts.rearranged)),
+        count(counts.eligible),
+        count(counts.spm),
+        count(counts.body),
+        count(counts.documents - counts.eligible),
+        count(counts.structured),
+        count(counts.pairs)
+    ));
 }
 
 fn report(outcome: &Outcome, out: &Path, console: &Console) {

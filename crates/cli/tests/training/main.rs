@@ -11,3 +11,4 @@ mod kiln;
 mod plan;
 mod project;
 mod quickstart;
+mod streaming;

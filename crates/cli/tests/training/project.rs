@@ -157,6 +157,12 @@ impl Training {
         self
     }
 
+    /// Waits until `reached` says so of the run folder, the run has ended, or the time is over.
+    pub fn wait_until_or(self, mut reached: impl FnMut(&Path) -> bool, time: Duration) -> Self {
+        let begin = Instant::now();
+        self.wait_until(|run| reached(run) || begin.elapsed() >= time)
+    }
+
     /// Kills it at once (SIGKILL); false if it had ended by itself.
     pub fn kill(mut self) -> bool {
         self.child.kill().unwrap();

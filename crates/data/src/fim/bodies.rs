@@ -104,7 +104,8 @@ impl<'a> Head<'a> {
             Part::Word(word) => Some(*word),
             _ => None,
         });
-        let first = words.find(|word| !matches!(*word, "template" | "typedef" | "inline" | "static" | "export"));
+        let first = words
+            .find(|word| !matches!(*word, "template" | "typedef" | "inline" | "static" | "export"));
         let Some(last) = self.parts.last() else { return Opened::Scope };
         let parameters = self.parts.iter().position(|part| *part == Part::Parentheses);
         match first {
@@ -118,7 +119,9 @@ impl<'a> Head<'a> {
                 };
                 return if function { Opened::Body } else { Opened::Scope };
             }
-            Some("enum" | "if" | "for" | "while" | "switch" | "do" | "else" | "catch" | "return") => {
+            Some(
+                "enum" | "if" | "for" | "while" | "switch" | "do" | "else" | "catch" | "return",
+            ) => {
                 return Opened::Other;
             }
             _ => {}
@@ -218,19 +221,28 @@ mod tests {
             ("int f();\nvoid g(int a)\n{\n  if (a) { h(); }\n}\n", &["\n  if (a) { h(); }\n"]),
             ("namespace a::b { inline int f() { x; } }", &[" x; "]),
             ("extern \"C\" { void f() { x; } }", &[" x; "]),
-            ("class A : public B { public: A() : b_(1), c_{2} { x; } int g() const override { y; } };", &[" x; ", " y; "]),
+            (
+                "class A : public B { public: A() : b_(1), c_{2} { x; } int g() const override { y; } };",
+                &[" x; ", " y; "],
+            ),
             ("struct P { int x = 0; int y{1}; };", &[]),
             ("struct P f(void) { x; }", &[" x; "]),
             ("enum class E { A, B }; int a[] = { 1, 2 };", &[]),
             ("template <class T, int N = (1 > 2)> T f(T t) { x; }", &[" x; "]),
-            ("template <> struct hash<X> { size_t operator()(X x) const noexcept { return 0; } };", &[" return 0; "]),
+            (
+                "template <> struct hash<X> { size_t operator()(X x) const noexcept { return 0; } };",
+                &[" return 0; "],
+            ),
             ("bool operator==(A a, A b) { x; } A& operator=(const A&) { y; }", &[" x; ", " y; "]),
             ("auto f() -> int { x; } auto g = [](int a) { y; };", &[" x; "]),
             ("A::A(int a) try : a_(a) { x; } catch (...) { y; }", &[" x; "]),
             ("A::A() : Base<int>{1}, b_{} { x; }", &[" x; "]),
             ("A::A() : std::vector<int>(3) { x; }", &[" x; "]),
             ("TEST(Foo, Bar) { x; }", &[" x; "]),
-            ("void f() EXCLUSIVE_LOCKS_REQUIRED(mu) { x; } void g() NO_ANALYSIS { y; }", &[" x; ", " y; "]),
+            (
+                "void f() EXCLUSIVE_LOCKS_REQUIRED(mu) { x; } void g() NO_ANALYSIS { y; }",
+                &[" x; ", " y; "],
+            ),
             ("static int f(void) {} int g() { ; }", &[" ; "]),
             ("[[nodiscard]] int f() { x[1]; }", &[" x[1]; "]),
             ("class A { A(A&&) = default; ~A() { x; } };", &[" x; "]),
@@ -246,7 +258,10 @@ mod tests {
     fn braces_that_are_none_do_not_count() {
         let cases: [(&str, &[&str]); 8] = [
             ("int f() { s = \"}\\\"}\"; }", &[" s = \"}\\\"}\"; "]),
-            ("int f() { c = '}'; d = '\\''; n = 1'000'000; }", &[" c = '}'; d = '\\''; n = 1'000'000; "]),
+            (
+                "int f() { c = '}'; d = '\\''; n = 1'000'000; }",
+                &[" c = '}'; d = '\\''; n = 1'000'000; "],
+            ),
             ("int f() { s = R\"x(} )\" )x\"; }", &[" s = R\"x(} )\" )x\"; "]),
             ("int f() { // }\n x; /* } */ }", &[" // }\n x; /* } */ "]),
             ("#define OPEN {\n#define L \\\n {\nint f() { x; }", &[" x; "]),

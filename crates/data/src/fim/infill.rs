@@ -31,8 +31,11 @@ impl Default for FimOptions {
 
 impl FimOptions {
     pub(crate) fn check(&self) -> Result<(), DataError> {
-        let rates =
-            [("fim rate", self.rate), ("fim spm rate", self.spm_rate), ("fim body rate", self.body_rate)];
+        let rates = [
+            ("fim rate", self.rate),
+            ("fim spm rate", self.spm_rate),
+            ("fim body rate", self.body_rate),
+        ];
         match rates.iter().find(|(_, rate)| !(0.0..=1.0).contains(rate)) {
             Some((option, rate)) => Err(DataError::BadOption {
                 option,
@@ -156,7 +159,13 @@ impl Infill {
         }
     }
 
-    fn text(&self, encoder: &dyn Encode, text: &str, ids: FimSentinels, mut dice: Dice) -> Prepared {
+    fn text(
+        &self,
+        encoder: &dyn Encode,
+        text: &str,
+        ids: FimSentinels,
+        mut dice: Dice,
+    ) -> Prepared {
         let chosen = dice.unit() < self.options.rate;
         let mode = if dice.unit() < self.options.spm_rate { FimMode::Spm } else { FimMode::Psm };
         let body = dice.unit() < self.options.body_rate;

@@ -5,8 +5,8 @@ mod infill;
 mod lexer;
 
 pub use bodies::function_bodies;
-pub use infill::{FimCounts, FimOptions};
 pub(crate) use infill::{Dice, Infill, Prepared, plain};
+pub use infill::{FimCounts, FimOptions};
 
 /// How the parts follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -68,7 +68,9 @@ impl RowGroups {
         let mut bytes: u64 = kept.groups.values().map(|(slot, _)| size(slot)).sum();
         while bytes > self.limit && kept.groups.len() > 1 {
             let oldest = kept.groups.iter().min_by_key(|(_, (_, used))| *used);
-            let Some((key, freed)) = oldest.map(|(key, (slot, _))| (*key, size(slot))) else { break };
+            let Some((key, freed)) = oldest.map(|(key, (slot, _))| (*key, size(slot))) else {
+                break;
+            };
             kept.groups.remove(&key);
             bytes -= freed;
         }

@@ -15,7 +15,8 @@ pub(crate) fn strings<'a>(line: &'a [u8], names: &[&str]) -> Result<Vec<Cow<'a, 
         Ok(texts)
     });
     let texts = found.map_err(|e| describe(&e))?;
-    let or_missing = |(text, name): (Option<_>, &&str)| text.ok_or_else(|| format!("no field `{name}`"));
+    let or_missing =
+        |(text, name): (Option<_>, &&str)| text.ok_or_else(|| format!("no field `{name}`"));
     texts.into_iter().zip(names).map(or_missing).collect()
 }
 

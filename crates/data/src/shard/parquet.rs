@@ -91,7 +91,8 @@ impl ParquetFile {
     pub(crate) fn read(&self, group: usize) -> Result<RowGroup, Unreadable> {
         let metadata = self.metadata.row_group(group);
         let rows = metadata.num_rows();
-        let rows = u32::try_from(rows).map_err(|_| Unreadable::new(format!("{rows} rows in a row group")))?;
+        let rows = u32::try_from(rows)
+            .map_err(|_| Unreadable::new(format!("{rows} rows in a row group")))?;
         let mut decoded = RowGroup { columns: Vec::new(), bytes: 0 };
         for column in &self.columns {
             let chunk = metadata.column(*column);
@@ -160,7 +161,8 @@ pub(crate) fn group_and_row(place: u64) -> (usize, usize) {
 fn find(metadata: &ParquetMetaData, name: &str) -> Result<usize, Unreadable> {
     let columns = metadata.file_metadata().schema_descr().columns();
     let at = columns.iter().position(|column| column.path().string() == name).ok_or_else(|| {
-        let names: Vec<String> = columns.iter().map(|c| format!("`{}`", c.path().string())).collect();
+        let names: Vec<String> =
+            columns.iter().map(|c| format!("`{}`", c.path().string())).collect();
         Unreadable::new(format!("no column `{name}`; there are {}", names.join(", ")))
     })?;
     let column = &columns[at];

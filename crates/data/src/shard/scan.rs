@@ -91,7 +91,11 @@ impl Scanned {
     }
 
     /// Counts a line or row that is none.
-    pub(crate) fn problem(&mut self, problem: Problem, options: &ScanOptions<'_>) -> Result<(), DataError> {
+    pub(crate) fn problem(
+        &mut self,
+        problem: Problem,
+        options: &ScanOptions<'_>,
+    ) -> Result<(), DataError> {
         if options.strict {
             return Err(DataError::BadLine(problem));
         }
@@ -254,7 +258,8 @@ mod tests {
     }
 
     fn options() -> ScanOptions<'static> {
-        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::Text { field: "text".to_owned() });
+        static SCHEMA: LazyLock<Schema> =
+            LazyLock::new(|| Schema::Text { field: "text".to_owned() });
         ScanOptions { schema: &SCHEMA, strict: false, keep: 3, max_line_bytes: 1000 }
     }
 

@@ -62,9 +62,10 @@ impl Store {
         let mut reader = self.reader.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let read = reader.seek(SeekFrom::Start(offset)).and_then(|_| reader.read_exact(buffer));
         read.map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                DataError::Changed { path: self.path.clone(), at: format!("document at byte {offset}") }
-            }
+            io::ErrorKind::UnexpectedEof => DataError::Changed {
+                path: self.path.clone(),
+                at: format!("document at byte {offset}"),
+            },
             _ => DataError::io("read", &self.path)(e),
         })
     }

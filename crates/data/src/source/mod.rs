@@ -19,8 +19,8 @@ use crate::shard::groups::RowGroups;
 use crate::shard::{Opening, Shard, Unreadable};
 
 pub(crate) use documents::Documents;
-pub use folder::{COMPLETE_MARKER, Folder, FolderEntry, LocalFile, LocalFolder};
 use folder::Listing;
+pub use folder::{COMPLETE_MARKER, Folder, FolderEntry, LocalFile, LocalFolder};
 use hold_out::HoldOut;
 pub use report::{FileReport, SkippedFile, SourceReport};
 pub use stream::StreamOptions;
@@ -183,10 +183,11 @@ impl Source {
             fingerprint,
             stream: None,
         };
-        for shard in shards.into_iter().chain(validation).map(Arc::new) {
+        for shard in shards.into_iter().map(Arc::new) {
             source.train.push(Arc::clone(&shard));
             source.validation.push(shard);
         }
+        validation.into_iter().for_each(|shard| source.validation.push(Arc::new(shard)));
         Ok(source)
     }
 

@@ -1,7 +1,8 @@
 //! Data that are still being written: files are taken up one by one while training goes on.
 //!
-//! A file is used once it is whole, and whole files are taken up in the order of their names, each when the one before
-//! is used up. So where a writer finishes its files in that order, when each of them appeared makes no difference.
+//! A file is used once it is whole, and files are taken up in the order of their names, each when the one before is
+//! used up; only one that is certainly half-written is passed over until it is whole. So where a writer gives its
+//! files their names in that order, and when they are whole, the time when each appeared makes no difference.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -90,7 +91,11 @@ impl Source {
         if *first.schema() != crate::record::Schema::Pairs {
             stream.validation = match saved {
                 Some(saved) => saved.validation.clone(),
-                None => Listing::of(stream.folder.as_ref())?.validation.into_iter().map(|e| e.name).collect(),
+                None => Listing::of(stream.folder.as_ref())?
+                    .validation
+                    .into_iter()
+                    .map(|e| e.name)
+                    .collect(),
             };
             for name in &stream.validation {
                 let mut shard = stream.wait_for(name, &mut patience)?;
@@ -103,7 +108,8 @@ impl Source {
             }
         }
         let path = stream.folder.location().to_owned();
-        let mut source = Self::build(&path, options, vec![first], validation, SourceReport::default())?;
+        let mut source =
+            Self::build(&path, options, vec![first], validation, SourceReport::default())?;
         source.stream = Some(stream);
         Ok(source)
     }
@@ -170,6 +176,15 @@ struct Sighting {
     unfinished: Option<String>,
 }
 
+/// What a look at a file shows.
+enum Look {
+    Whole(Box<Shard>),
+    /// It may be whole: the files behind it wait until that is known.
+    Settling,
+    /// It is half-written, or finished and damaged.
+    Unusable,
+}
+
 impl TakeUp {
     /// The next whole file in the order of names that is not among those `taken`; `None` when there will be no more.
     pub(crate) fn next(
@@ -203,8 +218,10 @@ impl TakeUp {
                 quiet_since = Instant::now();
             }
             for entry in &candidates {
-                if let Some(shard) = self.open(stream, entry, listing.complete, patience)? {
-                    return Ok(Some(shard));
+                match self.open(stream, entry, listing.complete, patience)? {
+                    Look::Whole(shard) => return Ok(Some(*shard)),
+                    Look::Settling => break,
+                    Look::Unusable => {}
                 }
             }
             if listing.complete {
@@ -247,19 +264,20 @@ impl TakeUp {
         entry: &FolderEntry,
         finished: bool,
         patience: &mut dyn Patience,
-    ) -> Result<Option<Shard>, DataError> {
-        let Some(sighting) = self.seen.get_mut(&entry.name) else { return Ok(None) };
-        if self.skipped.contains(&entry.name) {
-            return Ok(None);
+    ) -> Result<Look, DataError> {
+        let Some(sighting) = self.seen.get_mut(&entry.name) else { return Ok(Look::Unusable) };
+        let half_written = sighting.unfinished.is_some() || entry.bytes == 0;
+        if self.skipped.contains(&entry.name) || !finished && half_written {
+            return Ok(Look::Unusable);
         }
-        if !finished && (sighting.unfinished.is_some() || !has_settled(stream, sighting)?) {
-            return Ok(None);
+        if !finished && !has_settled(stream, sighting)? {
+            return Ok(Look::Settling);
         }
         let why = match stream.opener.try_open(stream.folder.as_ref(), &entry.name) {
             Ok(shard) => {
                 self.seen.remove(&entry.name);
                 tell_problems(&shard, patience);
-                return Ok(Some(shard));
+                return Ok(Look::Whole(Box::new(shard)));
             }
             Err(Unreadable::Content(why)) => why,
             // A compressed file that ends in the middle.
@@ -268,7 +286,7 @@ impl TakeUp {
         };
         if !finished {
             sighting.unfinished = Some(why);
-            return Ok(None);
+            return Ok(Look::Unusable);
         }
         let path = stream.opener.path(stream.folder.as_ref(), &entry.name);
         if stream.opener.options.strict {
@@ -277,8 +295,11 @@ impl TakeUp {
         self.skipped.insert(entry.name.clone());
         let count = self.skipped.len();
         let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
-        patience.tell(format!("{} cannot be read and was skipped: {why} ({files} in all)", path.display()));
-        Ok(None)
+        patience.tell(format!(
+            "{} cannot be read and was skipped: {why} ({files} in all)",
+            path.display()
+        ));
+        Ok(Look::Unusable)
     }
 
     fn unfinished(&self) -> Vec<String> {
@@ -307,7 +328,8 @@ impl TakeUp {
 fn tell_problems(shard: &Shard, patience: &mut dyn Patience) {
     if let Some(first) = shard.found.problems.first() {
         let count = shard.found.problem_count;
-        patience.tell(format!("{count} lines are no documents and were skipped, the first: {first}"));
+        patience
+            .tell(format!("{count} lines are no documents and were skipped, the first: {first}"));
     }
 }
 
@@ -320,7 +342,7 @@ fn has_settled(stream: &Stream, sighting: &Sighting) -> Result<bool, DataError> 
     let since_change = entry.modified.and_then(|at| SystemTime::now().duration_since(at).ok());
     let quiet = sighting.since.elapsed().max(since_change.unwrap_or_default());
     let settle = stream.options.settle;
-    if entry.bytes == 0 || quiet < settle {
+    if quiet < settle {
         return Ok(false);
     }
     if quiet >= UNTERMINATED * settle || !entry.name.to_ascii_lowercase().ends_with(".jsonl") {

@@ -35,6 +35,7 @@ impl Encode for Numbers {
 
 /// Documents whose lengths lie between powers of four.
 #[derive(Debug)]
+#[allow(dead_code, reason = "the example prints all, the test checks some")]
 pub struct Class {
     /// Tokens of the shortest that would be in it.
     pub from: u64,
@@ -185,7 +186,8 @@ impl Epoch {
         for (length, drawn) in self.lengths.iter().zip(self.drawn(state)) {
             let times = drawn / length.tokens;
             let fits = drawn % length.tokens == 0;
-            miscounted += u64::from(!(fits && (length.copies..=2 * length.copies).contains(&times)));
+            miscounted +=
+                u64::from(!(fits && (length.copies..=2 * length.copies).contains(&times)));
             copies += times;
         }
         let expected = self.numbers.len() as u64 + state.sets[0].position;
