@@ -7,41 +7,41 @@ use std::process::Command;
 
 use crate::library::{Library, OLDEST};
 
-/// The first of [`candidates`] that can be loaded, is new enough and has every function that is needed.
+/// The first file that may be libclang, can be loaded, is new enough and has every function that is needed, of:
+/// `LIBCLANG_PATH` (the file or its folder), the PyPI wheel of an active virtual environment, LLVM's folders and the
+/// system's, newest first, and the wheel of the `python3` on `PATH`.
 pub fn find() -> Option<Library> {
-    candidates().iter().find_map(|path| Library::load(path).ok())
+    // Asking Python takes longer than all the rest, so it comes last, and only where nothing else was found.
+    let places: [fn() -> Vec<PathBuf>; 4] =
+        [named, wheel_of_environment, system_libraries, wheel_of_python];
+    places
+        .into_iter()
+        .flat_map(|candidates| candidates())
+        .find_map(|path| Library::load(&path).ok())
 }
 
-/// Files that may be libclang, best first: `LIBCLANG_PATH` (the file or its folder), the PyPI wheel of an active virtual
-/// environment, LLVM's folders and the system's, newest first, and the wheel of the `python3` on `PATH`.
-pub fn candidates() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    if let Some(path) = env::var_os("LIBCLANG_PATH").map(PathBuf::from) {
-        if path.is_dir() {
-            found.extend(libraries_in(&path));
-        } else {
-            found.push(path);
-        }
+fn named() -> Vec<PathBuf> {
+    match env::var_os("LIBCLANG_PATH").map(PathBuf::from) {
+        Some(path) if path.is_dir() => libraries_in(&path),
+        path => path.into_iter().collect(),
     }
-    if let Some(environment) = env::var_os("VIRTUAL_ENV") {
-        found.extend(wheels_under(&Path::new(&environment).join("lib")));
-    }
-    let mut system = system_libraries();
-    system.sort_by_key(|(version, path)| (std::cmp::Reverse(*version), path.clone()));
-    found.extend(system.into_iter().map(|(_, path)| path));
-    found.extend(wheel_of_python());
-    found.retain(|path| path.is_file());
-    let mut distinct: Vec<PathBuf> = Vec::new();
-    for path in found {
-        if !distinct.contains(&path) {
-            distinct.push(path);
-        }
-    }
-    distinct
+}
+
+fn wheel_of_environment() -> Vec<PathBuf> {
+    let environment = env::var_os("VIRTUAL_ENV");
+    environment
+        .map(|environment| wheels_under(&Path::new(&environment).join("lib")))
+        .unwrap_or_default()
+}
+
+fn system_libraries() -> Vec<PathBuf> {
+    let mut found = versioned_libraries();
+    found.sort_by_key(|(version, path)| (std::cmp::Reverse(*version), path.clone()));
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 /// Folders of libraries, with the version where the folder's name says it.
-fn system_libraries() -> Vec<(u32, PathBuf)> {
+fn versioned_libraries() -> Vec<(u32, PathBuf)> {
     let mut found = Vec::new();
     for folder in ["/usr/lib", "/usr/local/lib", "/opt"] {
         for llvm in entries(Path::new(folder)) {

@@ -19,7 +19,7 @@ mod unit;
 
 pub use cursor::{Cursor, CursorKind, Visit};
 pub use diagnostic::{Diagnostic, Severity};
-pub use find::{candidates, find};
+pub use find::find;
 pub use library::{Library, LoadError};
 pub use location::{FileHandle, FileId, Position};
 pub use unit::{Index, ParseError, ParseFlags, SaveError, TranslationUnit};

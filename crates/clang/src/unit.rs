@@ -10,8 +10,8 @@ use std::rc::Rc;
 use clang_sys::{
     CXClientData, CXDiagnostic_Error, CXDiagnostic_Fatal, CXDiagnosticSeverity, CXError_Crashed,
     CXError_InvalidArguments, CXError_Success, CXFile, CXIndex, CXSaveError_None, CXSourceLocation,
-    CXTranslationUnit, CXTranslationUnit_Flags, CXTranslationUnit_Incomplete,
-    CXTranslationUnit_KeepGoing, CXTranslationUnit_None,
+    CXTranslationUnit, CXTranslationUnit_Flags, CXTranslationUnit_ForSerialization,
+    CXTranslationUnit_Incomplete, CXTranslationUnit_KeepGoing, CXTranslationUnit_None,
 };
 use thiserror::Error;
 
@@ -36,6 +36,8 @@ pub struct ParseFlags {
     /// Something may follow, so that what belongs to the end of a unit is left out: above all the bodies of templates
     /// that it instantiates, which nobody sees. For precompiled headers, and wherever only what is written counts.
     pub incomplete: bool,
+    /// The unit is to be saved; needed where a precompiled header lies below it.
+    pub for_saving: bool,
     /// Go on after a header that is missing, to find what can be found.
     pub keep_going: bool,
 }
@@ -133,6 +135,9 @@ impl ParseFlags {
         let mut flags = CXTranslationUnit_None;
         if self.incomplete {
             flags |= CXTranslationUnit_Incomplete;
+        }
+        if self.for_saving {
+            flags |= CXTranslationUnit_ForSerialization;
         }
         if self.keep_going {
             flags |= CXTranslationUnit_KeepGoing;

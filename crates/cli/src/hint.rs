@@ -32,6 +32,9 @@ pub fn of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
 fn corpus(error: &CorpusError) -> Option<String> {
     match error {
         CorpusError::OutputFinished { .. } => Some("--overwrite replaces it".to_owned()),
+        CorpusError::CannotAppend { .. } => {
+            Some("another --out begins a new set; --overwrite replaces this one".to_owned())
+        }
         CorpusError::NoSourceFiles { .. } => Some(format!(
             "source files end in .{}; some folder names are skipped, see `kiln corpus files --help`",
             EXTENSIONS.join(" .")

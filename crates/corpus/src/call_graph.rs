@@ -1,5 +1,6 @@
 //! Who calls whom in one project, to be looked at.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -86,9 +87,11 @@ pub fn call_graph(
     let (input, listing) = read(options)?;
     let cancelled = AtomicBool::new(false);
     let tell = |done: Progress| {
-        if progress(done.done, done.total).is_break() {
+        let flow = progress(done.done, done.total);
+        if flow.is_break() {
             cancelled.store(true, Ordering::Relaxed);
         }
+        flow
     };
     let parsed = kiln_index::parse(input, &options.parse, &tell).map_err(|source| {
         CorpusError::Parse { project: options.source.display().to_string(), source }
@@ -133,12 +136,18 @@ impl CallGraph {
     pub fn of(project: &Project) -> Self {
         let mut numbers = vec![u32::MAX; project.definitions.len()];
         let mut functions = Vec::new();
+        // Programs of one project may each define the same function, such as `main`: it is one function of the graph,
+        // at its first place, that calls whatever any of them calls.
+        let mut by_key: HashMap<&str, u32> = HashMap::new();
         for (at, definition) in project.definitions.iter().enumerate() {
             if !definition.kind.is_function() {
                 continue;
             }
-            let id = functions.len() as u32;
+            let id = *by_key.entry(&definition.key).or_insert(functions.len() as u32);
             numbers[at] = id;
+            if (id as usize) < functions.len() {
+                continue;
+            }
             functions.push(GraphFunction {
                 id,
                 qualified_name: definition.qualified_name.clone(),

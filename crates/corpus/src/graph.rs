@@ -253,15 +253,13 @@ mod tests {
         ) {
             let found = condense(12, &edges);
             let reach = reach(12, &edges);
-            for a in 0..12 {
-                for b in 0..12 {
-                    let together = a == b || (reach[a][b] && reach[b][a]);
-                    let same = found.component_of[a] == found.component_of[b];
-                    prop_assert_eq!(same, together);
-                    if reach[a][b] && !together {
-                        prop_assert!(found.component_of[b] < found.component_of[a]);
-                        prop_assert!(found.level(b as u32) < found.level(a as u32));
-                    }
+            for (a, b) in (0..12).flat_map(|a| (0..12).map(move |b| (a, b))) {
+                let together = a == b || (reach[a][b] && reach[b][a]);
+                let same = found.component_of[a] == found.component_of[b];
+                prop_assert_eq!(same, together);
+                if reach[a][b] && !together {
+                    prop_assert!(found.component_of[b] < found.component_of[a]);
+                    prop_assert!(found.level(b as u32) < found.level(a as u32));
                 }
             }
         }

@@ -35,9 +35,12 @@ mod index;
 mod licence;
 mod options;
 mod output;
+mod pairs;
 mod pattern;
+mod project_input;
 mod projects;
 mod shard;
+mod stats;
 mod summary;
 #[cfg(test)]
 mod test_project;
@@ -56,10 +59,15 @@ pub use index::{
 };
 pub use options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, EXTENSIONS, FilesOptions};
 pub use output::COMPLETE_MARKER;
+pub use pairs::{
+    DEFAULT_BODY_BYTES, DEFAULT_DOCSTRING_BYTES, DEFAULT_MAX_SIGNATURE_BYTES, PairCause,
+    PairsOptions, PairsSummary, write_pairs,
+};
 pub use shard::{
     DropCause, Dropped, ShardFormat, ShardOptions, ShardProgress, ShardSize, ShardStage,
     ShardSummary, write_shards,
 };
+pub use stats::{Amount, CorpusStats, LengthBucket, Lengths, NamedAmount, corpus_stats};
 pub use summary::{
     FilesSummary, MAX_EXAMPLES, OutputFile, ProjectSummary, SkipCause, SkippedFile, SkippedFiles,
     Split,

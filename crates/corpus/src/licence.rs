@@ -99,12 +99,13 @@ pub(crate) fn of_text(text: &str) -> Option<Cow<'_, str>> {
     {
         return None;
     }
-    // Each later list holds names that an earlier one's phrases hold too.
-    first_of(CHOICES, &head)
-        .map(Cow::Borrowed)
-        .or_else(|| gnu_reference(&head).map(Cow::Owned))
-        .or_else(|| first_of(TEXTS, &head).map(Cow::Borrowed))
-        .or_else(|| first_of(REFERENCES, &head).map(Cow::Borrowed))
+    if let Some(choice) = first_of(CHOICES, &head) {
+        return Some(Cow::Borrowed(choice));
+    }
+    // Several notices may follow one another; which of them may be chosen is more than the words tell.
+    let mut names = gnu_references(&head);
+    names.extend(first_of(TEXTS, &head).or_else(|| first_of(REFERENCES, &head)).map(str::to_owned));
+    (!names.is_empty()).then(|| Cow::Owned(names.join(", ")))
 }
 
 fn first_of(list: &[(&'static str, &[&str])], head: &str) -> Option<&'static str> {
@@ -113,23 +114,41 @@ fn first_of(list: &[(&'static str, &[&str])], head: &str) -> Option<&'static str
 }
 
 /// `GPL-2.0-or-later` and the like, from the sentences that the licences themselves recommend.
-fn gnu_reference(head: &str) -> Option<String> {
-    let (family, at) = GNU.iter().find_map(|(family, name)| Some((family, head.find(name)?)))?;
-    let near = &head[head.floor_char_boundary(at.saturating_sub(100))
-        ..head.floor_char_boundary((at + 300).min(head.len()))];
-    let version = ["3.0", "3", "2.1", "2.0", "2"].into_iter().find(|version| {
-        [
-            format!("version {version} "),
-            format!("version {version},"),
-            format!(" v{version} "),
-            format!("version {version}."),
-        ]
+fn gnu_references(head: &str) -> Vec<String> {
+    let mut found: Vec<String> = GNU
         .iter()
-        .any(|phrase| near.contains(phrase))
-    })?;
+        .filter_map(|(family, name)| {
+            Some(format!("{family}-{}", gnu_version(head, head.find(name)?, name.len())?))
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// `2.0-or-later`: the version that is nearest to the licence's name, at `at` and `length` bytes long.
+fn gnu_version(head: &str, at: usize, length: usize) -> Option<String> {
+    let near = |before: usize, after: usize| {
+        &head[head.floor_char_boundary(at.saturating_sub(before))
+            ..head.floor_char_boundary(at + length + after)]
+    };
+    // The first one: a further notice may name another.
+    let version_in = |text: &str| {
+        let places = ["3.0", "3", "2.1", "2.0", "2"].into_iter().filter_map(|version| {
+            let ends = [" ", ",", ".", ")", ";"]
+                .iter()
+                .flat_map(|end| [format!("version {version}{end}"), format!(" v{version}{end}")]);
+            Some((ends.filter_map(|phrase| text.find(&phrase)).min()?, version))
+        });
+        // "2.1" begins as "2." does, and says more.
+        places.min_by_key(|(at, version)| (*at, std::cmp::Reverse(version.len()))).map(|(_, v)| v)
+    };
+    // "version 2 of the GNU General Public License", or the usual sentence, which names the version at its end.
+    let version = version_in(near(0, 160)).or_else(|| version_in(near(60, 0)))?;
     let version = if version.len() == 1 { format!("{version}.0") } else { version.to_owned() };
+    let near = near(60, 220);
     let later = ["any later version", "or later", "or newer"].iter().any(|p| near.contains(p));
-    Some(format!("{family}-{version}-{}", if later { "or-later" } else { "only" }))
+    Some(format!("{version}-{}", if later { "or-later" } else { "only" }))
 }
 
 /// Lower case, without the markers of comments, and one blank for all white space.
@@ -260,6 +279,13 @@ mod tests {
                  Apache 2.0 License\n//  (found in the LICENSE.Apache file).\n"
                     .into(),
                 "Apache-2.0 OR GPL-2.0-only",
+            ),
+            (
+                "// under the terms of the GNU General Public License, version 2,\n// as published by the FSF.\n\
+                 // ----\n// under the terms of the GNU Affero General Public License, version 3,\n// as published.\n\
+                 // Licensed under the Apache License, Version 2.0"
+                    .into(),
+                "AGPL-3.0-only, GPL-2.0-only, Apache-2.0",
             ),
             ("// Distributed under the Boost Software License, Version 1.0.\n".into(), "BSL-1.0"),
             (

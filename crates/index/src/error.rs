@@ -23,6 +23,14 @@ pub enum IndexError {
         /// The cause.
         source: std::io::Error,
     },
+    /// A compile database cannot be written.
+    #[error("{path}: cannot be written", path = path.display())]
+    WriteCompileCommands {
+        /// The database's file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The compile database is not what it should be.
     #[error("{path}: not a compile database: {detail}", path = path.display())]
     CompileCommands {

@@ -1,13 +1,12 @@
 //! The one entrance: a project's files in, its definitions and calls out.
 
 use std::fmt;
-use std::num::NonZero;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::thread;
 
 use kiln_clang::Library;
 
-use crate::{File, IndexError, Parser, Project, ProjectInput, clang, preamble::preamble};
+use crate::{IndexError, Project, ProjectInput, clang, tree_sitter};
 
 /// Which parser to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,7 +29,9 @@ pub struct ParseOptions {
     pub libclang: Option<PathBuf>,
     /// The compile database, in place of the project's `compile_commands.json` or `build/compile_commands.json`.
     pub compile_commands: Option<PathBuf>,
-    /// Units that are parsed at a time; 0 stands for one per processor.
+    /// Where to write a compile database of the units as libclang parses them, for a look at what was found out.
+    pub write_compile_commands: Option<PathBuf>,
+    /// Units that are parsed at a time; 0 stands for as many as rayon has threads.
     pub threads: usize,
 }
 
@@ -71,21 +72,16 @@ pub struct Parsed {
     pub notices: Vec<Notice>,
 }
 
-/// Parses a project. `progress` is called from many threads.
+/// Parses a project. `progress` is called from many threads; after `Break` no further unit is begun, and what comes
+/// back is of no use.
 pub fn parse(
     input: ProjectInput,
     options: &ParseOptions,
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Parsed, IndexError> {
     let mut notices = Vec::new();
     let project = match library(options)? {
-        Some(library) => clang::parse(
-            input,
-            library,
-            options.compile_commands.as_deref(),
-            threads(options),
-            progress,
-        )?,
+        Some(library) => clang::parse(input, library, options, threads(options), progress)?,
         None => {
             if options.parser != ParserChoice::TreeSitter {
                 notices.push(Notice::LibclangMissing);
@@ -110,27 +106,17 @@ fn library(options: &ParseOptions) -> Result<Option<Library>, IndexError> {
 
 fn threads(options: &ParseOptions) -> usize {
     match options.threads {
-        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        0 => rayon::current_num_threads(),
         threads => threads,
     }
 }
 
-fn embedded(input: ProjectInput, progress: &(dyn Fn(Progress) + Sync)) -> Project {
+fn embedded(
+    input: ProjectInput,
+    progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
+) -> Project {
     let total = input.files.len() as u64;
-    let files = input
-        .files
-        .into_iter()
-        .map(|file| File { preamble: preamble(&file.text, &[]), name: file.name, text: file.text })
-        .collect();
-    progress(Progress { done: total, total });
-    Project {
-        parser: Parser::TreeSitter,
-        files,
-        definitions: Vec::new(),
-        calls: Vec::new(),
-        units: total,
-        units_with_errors: 0,
-        errors: 0,
-        failures: Vec::new(),
-    }
+    let project = tree_sitter::parse(input);
+    let _ = progress(Progress { done: total, total });
+    project
 }

@@ -108,7 +108,9 @@ impl Encoder {
     }
 
     fn encode_split<S: Split>(&self, cache: &mut PieceCache, bytes: &[u8], out: &mut Vec<u32>) {
-        S::for_each_piece(bytes, |text, start, end| self.encode_piece(cache, text, start, end, out));
+        S::for_each_piece(bytes, |text, start, end| {
+            self.encode_piece(cache, text, start, end, out)
+        });
     }
 
     #[inline]

@@ -74,10 +74,7 @@ struct ModelOut<'a> {
     merges: Vec<[&'a str; 2]>,
 }
 
-fn vocab_by_id<S: Serializer>(
-    tokens: &&[(String, u32)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn vocab_by_id<S: Serializer>(tokens: &&[(String, u32)], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(tokens.len()))?;
     for (token, id) in *tokens {
         map.serialize_entry(token, id)?;
@@ -128,7 +125,9 @@ impl Tokenizer {
                 merges: merges
                     .pairs()
                     .iter()
-                    .map(|(left, right)| [*left, *right].map(|token| merged[token as usize].as_str()))
+                    .map(|(left, right)| {
+                        [*left, *right].map(|token| merged[token as usize].as_str())
+                    })
                     .collect(),
             },
         };
@@ -418,7 +417,9 @@ impl<'a> MergeReader<'a> {
         match id {
             Some(id) if id < self.first_learned && self.numbers[id] == Self::NOT_YET => Ok(id),
             _ => Err(match self.tokens.get(next) {
-                Some(token) => format!("`{left}` and `{right}` do not make token {next}, `{token}`"),
+                Some(token) => {
+                    format!("`{left}` and `{right}` do not make token {next}, `{token}`")
+                }
                 None => format!("`{left}` and `{right}` make no token that is left"),
             }),
         }

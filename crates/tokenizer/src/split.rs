@@ -167,7 +167,6 @@ impl Split for Splitter {
             Class::Newline | Class::NonAscii | Class::Upper => self.whitespace_end(text, start),
         }
     }
-
 }
 
 impl Splitter {
@@ -306,7 +305,9 @@ mod tests {
     use super::*;
 
     fn split(text: &str) -> Vec<&str> {
-        pieces(Kind::Bpe, text.as_bytes()).map(|piece| std::str::from_utf8(piece).unwrap()).collect()
+        pieces(Kind::Bpe, text.as_bytes())
+            .map(|piece| std::str::from_utf8(piece).unwrap())
+            .collect()
     }
 
     #[test]

@@ -40,8 +40,7 @@ impl Vocabulary {
                 }
             });
         }
-        let mut vocabulary =
-            Vocabulary { kind, merges, ids, bytes: Vec::new(), ends: Vec::new() };
+        let mut vocabulary = Vocabulary { kind, merges, ids, bytes: Vec::new(), ends: Vec::new() };
         if kind.specials_first() {
             vocabulary.append_specials();
         }

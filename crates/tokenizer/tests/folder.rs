@@ -201,3 +201,90 @@ fn lengths_that_do_not_fit_are_rejected() {
         assert!(error.contains(TOKEN_BYTES_FILE) && error.contains(reason), "{error}");
     }
 }
+
+/// A folder with a `cpp` tokenizer that has learned tokens.
+fn saved_cpp() -> (tempfile::TempDir, Tokenizer) {
+    let folder = tempfile::tempdir().unwrap();
+    let minimum = match Tokenizer::train::<&str>(Kind::Cpp, &[], 0) {
+        Err(Error::VocabTooSmall { minimum, .. }) => minimum,
+        other => panic!("{other:?}"),
+    };
+    let text = "alphaBeta(gamma);\n  vectors = vectors;\n";
+    let tokenizer = Tokenizer::train(Kind::Cpp, &[text], minimum + 20).unwrap();
+    tokenizer.save(folder.path()).unwrap();
+    (folder, tokenizer)
+}
+
+#[test]
+fn a_saved_cpp_tokenizer_loads_as_it_was_and_is_what_hugging_face_reads() {
+    let (folder, tokenizer) = saved_cpp();
+    let loaded = Tokenizer::load(folder.path()).unwrap();
+    assert_eq!(loaded.fingerprint(), tokenizer.fingerprint());
+    assert_eq!(loaded.token_bytes(), tokenizer.token_bytes());
+    assert_eq!((loaded.kind(), loaded.special("<FIM_PREFIX>")), (Kind::Cpp, Some(4)));
+    let text = "std::vector<alphaBeta> vectors;\n  \u{e9}\t123";
+    assert_eq!(loaded.encode_ordinary(text.as_bytes()), tokenizer.encode_ordinary(text.as_bytes()));
+    let ids = 0..tokenizer.vocab_size() as u32;
+    assert!(ids.into_iter().all(|id| loaded.token(id) == tokenizer.token(id)));
+
+    let path = folder.path().join(TOKENIZER_FILE);
+    let json: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let vocab = json["model"]["vocab"].as_object().unwrap();
+    assert_eq!(vocab.len(), tokenizer.vocab_size());
+    assert_eq!((&vocab["<PAD>"], &vocab["Ā"], &vocab["ÿ"]), (&json!(0), &json!(20), &json!(275)));
+    assert_eq!(vocab["Ċ"], 20 + u32::from(b'\n'));
+    assert_eq!(json["model"]["ignore_merges"], true);
+    assert_eq!(json["added_tokens"][19]["content"], "<TOOL_RESULT>");
+    assert_eq!(json["added_tokens"][19]["id"], 19);
+    let pre_tokenizers = &json["pre_tokenizer"]["pretokenizers"];
+    assert_eq!(pre_tokenizers[0]["pattern"]["Regex"], Kind::Cpp.pattern());
+    assert_eq!(pre_tokenizers[1]["use_regex"], false);
+}
+
+/// As [`rejects`], of kind `cpp`.
+fn rejects_cpp(reason: &str, change: impl FnOnce(&mut Value)) {
+    let (folder, _) = saved_cpp();
+    edit(folder.path(), change);
+    let error = Tokenizer::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains(TOKENIZER_FILE) && error.contains(reason), "{error}");
+}
+
+#[test]
+fn cpp_vocabularies_that_are_not_the_kinds_are_rejected() {
+    rejects_cpp("`model.ignore_merges` must be true", |json| {
+        json["model"]["ignore_merges"] = false.into();
+    });
+    rejects_cpp("id 4 must be the special token `<FIM_PREFIX>`", |json| {
+        let vocab = json["model"]["vocab"].as_object_mut().unwrap();
+        (vocab["<FIM_PREFIX>"], vocab["<FIM_MIDDLE>"]) = (5.into(), 4.into());
+    });
+    rejects_cpp("must be the fixed token `int`", |json| {
+        let vocab = json["model"]["vocab"].as_object_mut().unwrap();
+        let (bare, blank) = (vocab["int"].clone(), vocab["Ġint"].clone());
+        (vocab["int"], vocab["Ġint"]) = (blank, bare);
+    });
+    rejects_cpp("the first merges are not those of kind cpp", |json| {
+        json["model"]["merges"].as_array_mut().unwrap().swap(80, 81);
+    });
+    rejects_cpp("leave 20 to make", |json| {
+        json["model"]["merges"].as_array_mut().unwrap().pop();
+    });
+    rejects_cpp("make no token that is left", |json| {
+        json["model"]["merges"].as_array_mut().unwrap().push(json!(["x", "y"]));
+    });
+    rejects_cpp("expected `<PAD>` with id 0", |json| json["added_tokens"][0]["id"] = 7.into());
+}
+
+#[test]
+fn cpp_exports_ranks_that_have_every_token_once() {
+    let (_, tokenizer) = saved_cpp();
+    let mut file = Vec::new();
+    tokenizer.write_tiktoken(&mut file).unwrap();
+    let text = String::from_utf8(file).unwrap();
+    let mut tokens: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().0).collect();
+    assert_eq!(tokens.len(), tokenizer.vocab_size() - 20);
+    assert!(text.starts_with("AA== 0\nAQ== 1\n"), "{}", &text[..20]);
+    tokens.sort();
+    tokens.dedup();
+    assert_eq!(tokens.len(), tokenizer.vocab_size() - 20);
+}

@@ -117,3 +117,74 @@ fn samples_give_the_same_bytes_on_any_number_of_threads() {
     };
     assert_eq!(run("one", 1), run("three", 3));
 }
+
+/// A project whose `main` in one file calls a function of another.
+fn two_files() -> Folder {
+    let folder = Folder::new();
+    folder
+        .write("demo/main.cpp", "#include \"one.h\"\n\nint main() { return app::one(1); }\n")
+        .write("demo/one.cpp", "#include \"one.h\"\n\nint app::one(int a) {\n  return a;\n}\n")
+        .write("demo/one.h", "#pragma once\nnamespace app { int one(int); }\n");
+    folder
+}
+
+#[test]
+fn projects_are_indexed_bottom_up() {
+    let folder = two_files();
+    folder.write("list.txt", "# one a line\n\ndemo\nmissing\n");
+    let ran = folder
+        .run("corpus index --projects-list list.txt --out d --parser tree-sitter --max-tokens 100");
+    let table = ran.success();
+    for part in ["demo", "tree-sitter", "Functions", "bytes of documents", "documents.jsonl"] {
+        assert!(table.contains(part), "`{part}` is not in: {table}");
+    }
+    let documents = texts(&folder.read("d/documents.jsonl"));
+    let main = documents.iter().find(|text| text.contains("int main")).unwrap();
+    assert!(main.starts_with("#include \"one.h\"\n"));
+    assert!(main.find("int app::one(int a)") < main.find("int main"), "{main}");
+
+    let again = "corpus index demo --out d --parser tree-sitter";
+    folder.run(again).fails(1, &["d already holds", "--overwrite"]);
+    let json = folder.run(&format!("{again} --append --json")).json();
+    assert_eq!(json["kept_projects"][0], "demo");
+    assert_eq!(json["totals"]["functions"], 2);
+    folder.run("corpus index missing --out e").fails(1, &["missing does not exist"]);
+    folder.run("corpus index --out e").fails(2, &["SRC"]);
+    folder.run("corpus index demo --out d --append --overwrite").fails(2, &["--overwrite"]);
+}
+
+#[test]
+fn a_tokenizer_counts_the_tokens_of_documents() {
+    let folder = Folder::new();
+    let samples = samples();
+    folder.run(&format!("corpus files {samples} --out plain")).success();
+    folder.run("tokenizer train --kind bpe --vocab-size 512 --data plain --out t").success();
+    let index = format!("corpus index {samples} --out d --parser tree-sitter --tokenizer t");
+    let json = folder.run(&format!("{index} --max-tokens 700 --json")).json();
+    let mut all = 0;
+    for text in texts(&folder.read("d/documents.jsonl")) {
+        let encode = "tokenizer encode --tokenizer t --format u32le";
+        let tokens = folder.run_with_input(encode, text.as_bytes()).bytes.len() / 4;
+        assert!(tokens <= 700, "{tokens}: {text}");
+        all += tokens;
+    }
+    assert_eq!(json["totals"]["tokens"], all);
+}
+
+#[test]
+fn call_graphs_are_shown_in_three_formats() {
+    let folder = two_files();
+    let graph = "corpus graph demo --parser tree-sitter";
+    let ran = folder.run(&format!("{graph} --function one"));
+    assert_eq!(ran.success(), "app::one  one.cpp:3\n  called by main  main.cpp:3\n");
+    let json = folder.run(&format!("{graph} --format json")).json();
+    assert_eq!(json["functions"][1]["qualified_name"], "app::one");
+    assert_eq!(json["functions"][1]["file"], "one.cpp");
+    assert_eq!(json["edges"], serde_json::json!([[0, 1]]));
+    let dot = folder.run(&format!("{graph} --dot"));
+    assert!(dot.success().starts_with("digraph calls {\n") && dot.success().contains("f0 -> f1;"));
+    folder.run(&format!("{graph} --format json --out g.json")).success();
+    let written: Value = serde_json::from_slice(&folder.read("g.json")).unwrap();
+    assert_eq!(written, json);
+    folder.run(&format!("{graph} --function mian")).fails(1, &["no function `mian`", "main"]);
+}

@@ -3,4 +3,5 @@
 mod corpus;
 mod frame;
 mod kiln;
+mod shards;
 mod tokenizer;

@@ -212,3 +212,81 @@ fn stats_measure_the_fit() {
     assert!(table.contains(&format!("{bytes_per_token:.3}")), "{table}");
     assert!(table.contains("Most frequent") && table.contains("Longest"), "{table}");
 }
+
+/// A folder with a `cpp` tokenizer in `c`.
+fn with_cpp() -> Folder {
+    let folder = Folder::new();
+    let data = samples();
+    let line =
+        format!("tokenizer train --quiet --kind cpp --vocab-size 4000 --data {data} --out c");
+    folder.run(&line).success();
+    folder
+}
+
+#[test]
+fn the_cpp_kind_works_with_every_command() {
+    let folder = with_cpp();
+    for bytes in [any_bytes(), Vec::new(), b"\n        return 0;".to_vec()] {
+        let ids = folder.run_with_input("tokenizer encode --tokenizer c", &bytes);
+        let back = folder.run_with_input("tokenizer decode --tokenizer c", &ids.bytes);
+        assert_eq!((back.code, &back.bytes), (Some(0), &bytes), "{}", back.stderr);
+    }
+    let ids = folder.run_with_input("tokenizer encode --tokenizer c", b"\n        return");
+    assert_eq!(ids.success().split_whitespace().count(), 2);
+    let decoded = folder.run_with_input("tokenizer decode --tokenizer c", b"0 2 19");
+    assert_eq!(decoded.success(), "<PAD><BOS><TOOL_RESULT>");
+    folder.run("tokenizer export --tokenizer c --format hf --out c.json").success();
+    assert_eq!(folder.read("c.json"), folder.read("c/tokenizer.json"));
+    folder.run("tokenizer export --tokenizer c --format tiktoken --out c.tiktoken").success();
+    let text = String::from_utf8(folder.read("c.tiktoken")).unwrap();
+    assert_eq!(text.lines().count(), 4000 - 20);
+    let stats = format!("tokenizer stats --tokenizer c --json --data {}", samples());
+    let json = folder.run(&stats).json();
+    assert_eq!((&json["kind"], &json["vocab_size"]), (&"cpp".into(), &4000.into()));
+    let small = format!("tokenizer train --kind cpp --vocab-size 300 --data {} --out d", samples());
+    folder.run(&small).fails(1, &["too small", "at least 32"]);
+}
+
+#[test]
+fn eval_compares_with_the_tokenizers_of_others() {
+    let folder = with_cpp();
+    let train = format!("tokenizer train --quiet --vocab-size 4000 --data {} --out b", samples());
+    folder.run(&train).success();
+    let eval = format!("tokenizer eval --tokenizer c --tokenizer b --runs 1 {}", samples());
+    let json = folder.run(&format!("{eval} --json")).json();
+    let rows = json["tokenizers"].as_array().unwrap();
+    let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["c", "b", "cl100k", "o200k"]);
+    let number = |row: usize, key: &str| rows[row][key].as_f64().unwrap();
+    assert_eq!(number(0, "keyword_integrity"), 1.0);
+    assert!(number(1, "keyword_integrity") < 1.0);
+    assert!(json["keywords"].as_u64().unwrap() > 1000);
+    for (at, row) in rows.iter().enumerate() {
+        assert_eq!(row["round_trip"], true);
+        assert!(number(at, "megabytes_per_second") > 0.0);
+        let bytes = json["data"]["text_bytes"].as_f64().unwrap();
+        assert_eq!(number(at, "bytes_per_token"), bytes / number(at, "tokens"));
+        let lines = json["lines"].as_f64().unwrap();
+        assert_eq!(number(at, "tokens_per_line"), number(at, "tokens") / lines);
+    }
+    let table = folder.run(&format!("{eval} --quiet"));
+    for part in ["c (cpp)", "b (bpe)", "cl100k", "o200k", "exact", "100.00 %"] {
+        assert!(table.success().contains(part), "`{part}` is not in: {}", table.success());
+    }
+    folder.run("tokenizer eval --tokenizer c").fails(1, &["give a PATH"]);
+    folder.run("tokenizer eval --data x").fails(2, &["--tokenizer"]);
+}
+
+#[test]
+fn bench_measures_both_kinds() {
+    let folder = Folder::new();
+    let bench = format!("bench tokenizer --vocab-size 4000 --runs 1 --data {}", samples());
+    let json = folder.run(&format!("{bench} --json")).json();
+    let kinds: Vec<_> =
+        json["kinds"].as_array().unwrap().iter().map(|row| row["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["bpe", "cpp"]);
+    for key in ["tokens", "train_seconds", "first_megabytes_per_second", "megabytes_per_second"] {
+        assert!(json["kinds"][1][key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    assert!(folder.run(&bench).success().contains("tiktoken cl100k"));
+}

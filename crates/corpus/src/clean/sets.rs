@@ -5,8 +5,6 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::content::exact_jaccard;
-
 /// Sets by number, in an unnamed temporary file that vanishes with the process.
 pub(crate) struct SetStore {
     file: Mutex<BufWriter<File>>,
@@ -49,11 +47,6 @@ impl SetStore {
         }
         Ok(bytes.as_chunks::<4>().0.iter().map(|e| u32::from_le_bytes(*e)).collect())
     }
-
-    /// The exact Jaccard similarity of two sets.
-    pub(crate) fn jaccard(&self, a: usize, b: usize) -> io::Result<f64> {
-        Ok(exact_jaccard(&self.get(a)?, &self.get(b)?))
-    }
 }
 
 #[cfg(test)]
@@ -74,7 +67,6 @@ mod tests {
         for n in 0..50 {
             assert_eq!(store.get(n as usize).unwrap(), set(n));
         }
-        assert_eq!(store.jaccard(3, 4).unwrap(), exact_jaccard(&set(3), &set(4)));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
     }
 }

@@ -1,10 +1,9 @@
 //! One project to documents.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_index::{
-    Failure, InputFile, Notice, ParseOptions, Parser, Progress, Project, ProjectInput,
-};
+use kiln_index::{Failure, Notice, ParseOptions, Parser, Progress, Project};
 use rayon::prelude::*;
 
 use super::compose::{Composer, Document};
@@ -17,6 +16,7 @@ use crate::error::CorpusError;
 use crate::graph::{Condensation, Graph};
 use crate::hold_out::{HoldOut, content_hash};
 use crate::licence;
+use crate::project_input;
 use crate::projects;
 use crate::walk::SourceFile;
 
@@ -60,13 +60,15 @@ impl Indexer<'_> {
         progress: &(dyn Fn(f64) + Sync),
     ) -> Result<Outcome, CorpusError> {
         self.check_cancelled()?;
-        let (input, skipped) = self.read(about, files);
+        let (input, skipped) = project_input::read(&about.root, files, self.options.max_file_bytes);
         if input.files.is_empty() {
             return Ok(Outcome { skipped, indexed: None });
         }
         self.check_cancelled()?;
         let parsed = kiln_index::parse(input, &self.parse, &|done: Progress| {
             progress(done.done as f64 / done.total.max(1) as f64);
+            let cancelled = self.cancelled.load(Ordering::Relaxed);
+            if cancelled { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let parsed =
             parsed.map_err(|source| CorpusError::Parse { project: about.name.clone(), source })?;
@@ -78,24 +80,6 @@ impl Indexer<'_> {
 
     fn check_cancelled(&self) -> Result<(), CorpusError> {
         if self.cancelled.load(Ordering::Relaxed) { Err(CorpusError::Cancelled) } else { Ok(()) }
-    }
-
-    fn read(
-        &self,
-        about: &projects::Project,
-        files: &[SourceFile],
-    ) -> (ProjectInput, Vec<(String, Skip)>) {
-        let read = |file: &SourceFile| document::read_text(&file.path, self.options.max_file_bytes);
-        let texts: Vec<_> = files.par_iter().map(read).collect();
-        let mut input = ProjectInput { root: about.root.clone(), files: Vec::new() };
-        let mut skipped = Vec::new();
-        for (file, text) in files.iter().zip(texts) {
-            match text {
-                Ok(text) => input.files.push(InputFile { name: file.file.clone(), text }),
-                Err(skip) => skipped.push((file.file.clone(), skip)),
-            }
-        }
-        (input, skipped)
     }
 
     fn arrange(
@@ -172,7 +156,8 @@ fn ready(
     let definition = document.root.and_then(|root| composer.units.list[root as usize].definition);
     let name =
         definition.map(|id| composer.project.definitions[id as usize].qualified_name.as_str());
-    let licence = licence::spdx_identifier(&file.text).or(about.licence.as_deref());
+    let own = licence::of_text(&file.text);
+    let licence = own.as_deref().or(about.licence.as_deref());
     let root = Root { name, level };
     let line = document::indexed_line(&document.text, &about.name, &file.name, licence, &root);
     Ready { line, tokens: document.tokens as u64, held_out }

@@ -1,6 +1,7 @@
 //! What must hold of the documents of any project.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 
 use kiln_index::{DefinitionId, Project};
 use proptest::prelude::*;
@@ -328,9 +329,22 @@ fn ranges_that_a_parser_got_wrong_are_borne() {
     let end = project.files[0].text.len();
     let odd = project.files[0].text.find('ü').unwrap() + 1;
     project.definitions[0].extent = odd..end + 100;
-    project.definitions[1].extent = 9..3;
+    project.definitions[1].extent = Range { start: 9, end: 3 };
     project.files[0].preamble = vec![5..900, 0..odd];
     let documents = texts(&project, limits(1000));
     let written: HashSet<&str> = documents.iter().flat_map(|text| lines(text)).collect();
     assert!(written.contains("void g() {}"), "{documents:?}");
+}
+
+#[test]
+fn what_shares_the_lines_of_a_definition_stays_with_it() {
+    let mut project = Builder::new();
+    let file = project.file("a.c", "#include <a>\n");
+    project.text(file, "extern \"C\" ");
+    project.function(file, "f", "int f() {}");
+    project.text(file, " int g;\ntypedef ");
+    project.class(file, "E", "enum {A, B}");
+    project.text(file, " E;\n");
+    let project = project.finish();
+    assert_eq!(texts(&project, limits(1000)), [project.files[0].text.clone()]);
 }

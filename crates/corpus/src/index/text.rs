@@ -67,18 +67,20 @@ fn without_blank_lines(text: &str, range: Range<usize>) -> Range<usize> {
     range.start + start..range.start + end
 }
 
-/// The range, widened to whole lines where it shares them with white space, a `;` or a line comment only, within
-/// `limits`.
+/// The range, widened to whole lines where these lie within `limits`, so that `extern "C"` before it or a name
+/// after it stay with it. A comment that goes on in the next line is left to what follows.
 pub(crate) fn whole_lines(text: &str, range: Range<usize>, limits: Range<usize>) -> Range<usize> {
     let line_start = text[..range.start].rfind('\n').map_or(0, |newline| newline + 1);
-    let line_start = line_start.max(limits.start);
-    let start = if is_blank(&text[line_start..range.start]) { line_start } else { range.start };
+    let start = if line_start >= limits.start {
+        line_start
+    } else {
+        let between = &text[limits.start..range.start];
+        if is_blank(between) { limits.start } else { range.start }
+    };
     let line_end = text[range.end..].find('\n').map_or(text.len(), |at| range.end + at + 1);
-    let rest = text[range.end..line_end.max(range.end)].trim_ascii();
-    let rest = rest.trim_start_matches(';').trim_ascii_start();
-    // A comment that goes on in the next line is not the definition's own.
-    let own = rest.is_empty() || (rest.starts_with("//") && !rest.ends_with('\\'));
-    let end = if own && line_end <= limits.end { line_end } else { range.end };
+    let rest = &text[range.end..line_end];
+    let comment_goes_on = rest.rfind("/*").is_some_and(|at| !rest[at..].contains("*/"));
+    let end = if line_end <= limits.end && !comment_goes_on { line_end } else { range.end };
     start..end
 }
 
@@ -124,19 +126,25 @@ mod tests {
 
     #[test]
     fn lines_are_taken_whole_when_nothing_else_is_on_them() {
-        let text = "  int f() {} // f\nx; int g() {} int h() {};\n";
-        let lines = |range: Range<usize>| whole_lines(text, range, 0..text.len());
-        assert_eq!(lines(2..12), 0..18);
-        let g = text.find("int g").unwrap();
-        assert_eq!(lines(g..g + 10), g..g + 10);
-        let h = text.find("int h").unwrap();
-        assert_eq!(lines(h..h + 10), h..text.len());
-        assert_eq!(whole_lines(text, 2..12, 1..14), 1..12);
+        let text = "  int f() {} // f\nextern int g() {} int h() {} x;\nint i() {} /* a\n*/\n";
+        let at = |piece: &str| {
+            let start = text.find(piece).unwrap();
+            start..start + piece.len()
+        };
+        let (f, g, h, i) = (at("int f() {}"), at("int g() {}"), at("int h() {}"), at("int i() {}"));
+        let widened = |range: &Range<usize>, from, until| {
+            let range = whole_lines(text, range.clone(), from..until);
+            &text[range]
+        };
+        assert_eq!(widened(&f, 0, g.start), "  int f() {} // f\n");
+        assert_eq!(widened(&g, 18, h.start), "extern int g() {}");
+        assert_eq!(widened(&h, g.end, i.start), " int h() {} x;\n");
+        assert_eq!(widened(&i, h.end, text.len()), "int i() {}");
     }
 
     #[test]
     fn ranges_are_made_to_fit() {
         assert_eq!(within("aüb", &(2..9)), 1..4);
-        assert_eq!(within("ab", &(7..3)), 2..2);
+        assert_eq!(within("ab", &Range { start: 7, end: 3 }), 2..2);
     }
 }

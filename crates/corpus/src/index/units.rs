@@ -235,10 +235,11 @@ impl FileCutter<'_> {
         for &id in definitions {
             let definition = &self.project.definitions[id as usize];
             let mut range = within(text, &definition.extent);
-            if let Some(doc) = definition.doc.as_ref().map(|doc| within(text, doc)) {
-                if doc.end <= range.start && is_blank(&text[doc.end..range.start]) {
-                    range.start = doc.start;
-                }
+            if let Some(doc) = definition.doc.as_ref().map(|doc| within(text, doc))
+                && doc.end <= range.start
+                && is_blank(&text[doc.end..range.start])
+            {
+                range.start = doc.start;
             }
             all.push((range, id));
         }

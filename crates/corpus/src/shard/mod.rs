@@ -27,12 +27,14 @@ use self::read::{Batch, Input, ReadError};
 use self::record::LICENCE;
 use self::split::{Choice, choose, shuffled};
 use self::spool::{Spool, bucket_ends};
-use self::survey::{Kept, Survey, Surveyor, licence_of};
+use self::survey::{Kept, Survey, Surveyor};
 use self::write::Shards;
 use crate::clean::cluster;
 use crate::error::CorpusError;
 use crate::output::{self, OutputOptions};
 use crate::summary::{SkippedFiles, Split};
+
+pub(crate) use survey::licence_of;
 
 pub use options::{ShardFormat, ShardOptions, ShardSize};
 pub use summary::{DropCause, Dropped, ShardSummary};
@@ -114,7 +116,10 @@ fn refuse_to_replace(inputs: &[Input], options: &ShardOptions) -> Result<(), Cor
 
 /// Reads what can be damaged as a whole once to its end: a document that was compared must not turn out to be in a bad
 /// file.
-fn undamaged(inputs: Vec<Input>, strict: bool) -> Result<(Vec<Input>, SkippedFiles), CorpusError> {
+pub(crate) fn undamaged(
+    inputs: Vec<Input>,
+    strict: bool,
+) -> Result<(Vec<Input>, SkippedFiles), CorpusError> {
     let found: Vec<Result<(), String>> = inputs.par_iter().map(Input::check).collect();
     let mut damaged = SkippedFiles::default();
     let mut good = Vec::new();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::arguments::{absolute, parser_arguments};
+use super::{Language, Unit};
 use crate::IndexError;
 
 /// How one file is compiled.
@@ -64,6 +65,26 @@ pub(super) fn read(path: &Path) -> Result<Vec<Command>, IndexError> {
     entries.into_iter().enumerate().map(command).collect()
 }
 
+/// Writes a database of the units as they are parsed.
+pub(crate) fn write(units: &[Unit], root: &Path, path: &Path) -> Result<(), IndexError> {
+    let entries: Vec<_> = units
+        .iter()
+        .map(|unit| {
+            let compiler = if unit.language == Language::C { "cc" } else { "c++" };
+            let arguments: Vec<&str> = [compiler]
+                .into_iter()
+                .chain(unit.arguments.iter().map(String::as_str))
+                .chain(["-c", &unit.name])
+                .collect();
+            serde_json::json!({ "directory": root, "file": unit.name, "arguments": arguments })
+        })
+        .collect();
+    let mut text = serde_json::Value::Array(entries).to_string();
+    text.push('\n');
+    fs::write(path, text)
+        .map_err(|source| IndexError::WriteCompileCommands { path: path.to_path_buf(), source })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +109,19 @@ mod tests {
     fn takes_lists_of_arguments() {
         let text = r#"[{"directory": "/p", "file": "a.cc", "arguments": ["c++", "-I", "x y", "a.cc"], "output": "a.o"}]"#;
         assert_eq!(read_text(text).unwrap()[0].arguments, ["-I/p/x y"]);
+    }
+
+    #[test]
+    fn reads_what_it_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.json");
+        let arguments = ["-xc++", "-DA=\"x y\"", "-I/p/in clude"].map(String::from).to_vec();
+        let unit =
+            Unit { name: "a b.cc".into(), language: Language::Cxx, arguments: arguments.clone() };
+        write(&[unit], Path::new("/p"), &path).unwrap();
+        let commands = read(&path).unwrap();
+        assert_eq!(commands, [Command { file: "/p/a b.cc".into(), arguments }]);
+        assert!(write(&[], Path::new("/p"), folder.path()).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod headers;
 mod plan;
 mod system;
 
+pub(crate) use database::write as write_database;
 pub(crate) use headers::{HeaderIndex, Include, includes};
 pub(crate) use plan::{Plan, plan};
 

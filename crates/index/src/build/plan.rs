@@ -17,15 +17,13 @@ const ALWAYS: [&str; 3] = ["-w", "-ferror-limit=0", "-fno-spell-checking"];
 /// C++17, which old code is taken by, too.
 const OLDEST_STANDARD: u32 = 17;
 
-/// The units of a project and what to do with its other files.
+/// The units of a project.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// By name.
     pub units: Vec<Unit>,
     /// Folders of system headers for C++.
     pub system: Vec<PathBuf>,
-    /// Arguments for files that no unit reaches, which are parsed on their own.
-    pub spare: Vec<String>,
 }
 
 /// Finds out how the project is compiled. `root` is absolute; `folder` is an empty one for probes and made headers, to
@@ -38,7 +36,7 @@ pub(crate) fn plan(
     compile_commands: Option<&Path>,
 ) -> Result<Plan, IndexError> {
     let system = SystemHeaders::of_this_machine(library);
-    let (mut units, spare) = match database::find(root, compile_commands) {
+    let mut units = match database::find(root, compile_commands) {
         Some(path) => from_database(input, root, &system, &path)?,
         None => {
             let probe = SystemProbe::new(library, &system, folder);
@@ -47,7 +45,7 @@ pub(crate) fn plan(
         }
     };
     units.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Plan { units, system: system.cxx, spare })
+    Ok(Plan { units, system: system.cxx })
 }
 
 /// Entries for files of the project; of several for one file the first counts.
@@ -56,7 +54,7 @@ fn from_database(
     root: &Path,
     system: &SystemHeaders,
     path: &Path,
-) -> Result<(Vec<Unit>, Vec<String>), IndexError> {
+) -> Result<Vec<Unit>, IndexError> {
     let names: FxHashMap<_, _> =
         input.files.iter().map(|file| (root.join(&file.name), &file.name)).collect();
     let mut units: FxHashMap<&str, Unit> = FxHashMap::default();
@@ -71,11 +69,7 @@ fn from_database(
             Unit { name: name.to_string(), language, arguments }
         });
     }
-    let units: Vec<Unit> = units.into_values().collect();
-    // What the database leaves out is most likely compiled as most of it is.
-    let spare =
-        most_common(&units).unwrap_or_else(|| complete(Language::Cxx, None, Vec::new(), system));
-    Ok((units, spare))
+    Ok(units.into_values().collect())
 }
 
 fn language(arguments: &[String], name: &str) -> Language {
@@ -86,17 +80,6 @@ fn language(arguments: &[String], name: &str) -> Language {
     }
 }
 
-fn most_common(units: &[Unit]) -> Option<Vec<String>> {
-    let mut counts: FxHashMap<&[String], usize> = FxHashMap::default();
-    for unit in units.iter().filter(|unit| unit.language == Language::Cxx) {
-        *counts.entry(&unit.arguments).or_default() += 1;
-    }
-    counts
-        .into_iter()
-        .max_by(|(a, m), (b, n)| m.cmp(n).then(b.cmp(a)))
-        .map(|(arguments, _)| arguments.to_vec())
-}
-
 /// Every source file is a unit. Folders are those that the project's own build names, and those by which the other
 /// includes resolve.
 fn from_sources(
@@ -104,7 +87,7 @@ fn from_sources(
     root: &Path,
     system: &SystemHeaders,
     settings: &Settings,
-) -> (Vec<Unit>, Vec<String>) {
+) -> Vec<Unit> {
     let folders = search_arguments(input, root, system, settings);
     let arguments = |language, file: &FileSettings| {
         let mut own: Vec<String> =
@@ -118,7 +101,7 @@ fn from_sources(
         let settings = settings.files.get(&root.join(&file.name)).unwrap_or(&settings.default);
         Unit { name: file.name.clone(), language, arguments: arguments(language, settings) }
     });
-    (units.collect(), arguments(Language::Cxx, &settings.default))
+    units.collect()
 }
 
 /// `-I` for each folder; `-iquote` where a file in it is called like a header of the system.

@@ -12,12 +12,15 @@ pub(super) struct Merge {
     pub callees: Vec<Callee>,
     /// Indices into `definitions` and `callees`.
     pub calls: FxHashSet<(u32, u32)>,
+    /// Files that some unit is made of.
+    pub covered: FxHashSet<FileId>,
     by_place: FxHashMap<(FileId, u32, String), u32>,
     by_callee: FxHashMap<Callee, u32>,
 }
 
 impl Merge {
     pub(super) fn add(&mut self, symbols: UnitSymbols) {
+        self.covered.extend(symbols.files);
         let definitions: Vec<u32> =
             symbols.found.into_iter().map(|found| self.definition(found)).collect();
         let callees: Vec<u32> =

@@ -7,7 +7,9 @@
 mod files;
 mod merge;
 mod prefix;
+mod reach;
 mod resolve;
+mod rest;
 mod run;
 mod symbols;
 mod visit;

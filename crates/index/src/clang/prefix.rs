@@ -1,4 +1,7 @@
-//! Precompiled prefixes: the system headers that most units of a group include.
+//! Precompiled prefixes: what many units include, parsed once.
+//!
+//! Units whose arguments are alike to system headers share a prefix of system headers. On top of it, units with the
+//! very same arguments share one of the project's own headers, whose definitions are then visited once, in the prefix.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,39 +11,63 @@ use std::path::{Path, PathBuf};
 use kiln_clang::{Diagnostic, Index, Library, ParseFlags, Severity, TranslationUnit};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::build::{HeaderIndex, Include, Language, Plan, Unit, includes};
+use super::reach::Reach;
+use crate::build::{Language, Plan, Unit};
 use crate::{FileId, InputFile};
 
-/// Groups of fewer units are parsed faster without.
+/// Groups of fewer units are parsed faster without a prefix of system headers.
 const MIN_UNITS: usize = 4;
-/// Headers that fewer units of a group include are left to them.
+/// Groups of fewer units are parsed faster without one of their own headers.
+const MIN_UNITS_FOR_OWN: usize = 16;
+/// System headers that fewer units of a group include are left to them.
 const MIN_USES: usize = 2;
+/// A project's header is worth a place in the prefix if one unit in so many includes it.
+const OWN_SHARE: usize = 10;
+/// A unit gets the project's prefix if it includes one in so many of its headers.
+const UNIT_SHARE: usize = 4;
+/// Units that are parsed first, to see which headers are truly included on this machine.
+const SAMPLES: usize = 6;
 /// How often headers that do not parse are taken out before there is no prefix.
 const MAX_ATTEMPTS: usize = 4;
 
-/// Units that can share a prefix, and the headers for it.
+/// Units that can share a prefix of system headers.
 pub(super) struct Group {
     /// Of its units' arguments, those that matter to system headers.
     pub arguments: Vec<String>,
-    /// Places in the plan's list.
-    pub units: Vec<usize>,
     /// Names between angles, in order.
     pub headers: Vec<String>,
+    /// The units by their whole arguments.
+    pub parts: Vec<Part>,
 }
 
-/// Puts units with like arguments together and counts the system headers that they reach.
-pub(super) fn groups(plan: &Plan, files: &[InputFile]) -> Vec<Group> {
-    let mut by_arguments: BTreeMap<(Language, Vec<String>), Vec<usize>> = BTreeMap::new();
+/// Units with the very same arguments.
+pub(super) struct Part {
+    /// Places in the plan's list.
+    pub units: Vec<usize>,
+    /// Those of them to be parsed first; none if there is to be no prefix of the project's own headers.
+    pub samples: Vec<usize>,
+    /// The project's headers that many of them may include.
+    common: Vec<FileId>,
+}
+
+/// Puts units with like arguments together.
+pub(super) fn groups(plan: &Plan, reach: &Reach) -> Vec<Group> {
+    type Parts<'a> = BTreeMap<&'a [String], Vec<usize>>;
+    let mut by_arguments: BTreeMap<(Language, Vec<String>), Parts<'_>> = BTreeMap::new();
     for (index, unit) in plan.units.iter().enumerate() {
-        by_arguments.entry((unit.language, shared_arguments(unit))).or_default().push(index);
+        let parts = by_arguments.entry((unit.language, shared_arguments(unit))).or_default();
+        parts.entry(&unit.arguments).or_default().push(index);
     }
-    let reach = Reach::new(plan, files);
     by_arguments
         .into_iter()
-        .map(|((_, arguments), units)| {
-            let headers =
-                if units.len() < MIN_UNITS { Vec::new() } else { reach.headers(plan, &units) };
-            Group { arguments, units, headers }
+        .map(|((_, arguments), parts)| {
+            let names = parts.values().flatten().map(|unit| plan.units[*unit].name.as_str());
+            let headers = system_headers(reach, &names.collect::<Vec<_>>());
+            Group {
+                arguments,
+                headers,
+                parts: parts.into_values().map(|units| Part::new(plan, reach, units)).collect(),
+            }
         })
         .collect()
 }
@@ -64,121 +91,153 @@ fn shared_arguments(unit: &Unit) -> Vec<String> {
     shared
 }
 
-/// Which files and system headers each file includes.
-struct Reach {
-    own: Vec<Vec<FileId>>,
-    system: Vec<Vec<u32>>,
-    headers: Vec<String>,
-    ids: FxHashMap<String, FileId>,
+/// System headers that several of the units reach, the most used first.
+fn system_headers(reach: &Reach, units: &[&str]) -> Vec<String> {
+    if units.len() < MIN_UNITS {
+        return Vec::new();
+    }
+    let mut uses = reach.system_uses(units.iter().copied());
+    uses.retain(|(_, uses)| *uses >= MIN_USES);
+    uses.sort_by(|(a, m), (b, n)| n.cmp(m).then(a.cmp(b)));
+    uses.into_iter().map(|(name, _)| name).collect()
 }
 
-impl Reach {
-    fn new(plan: &Plan, files: &[InputFile]) -> Self {
-        let index = HeaderIndex::new(files);
-        let mut known: FxHashMap<Include, Option<u32>> = FxHashMap::default();
-        let mut reach = Self {
-            own: Vec::new(),
-            system: Vec::new(),
-            headers: Vec::new(),
-            ids: files
-                .iter()
-                .enumerate()
-                .map(|(id, file)| (file.name.clone(), id as FileId))
-                .collect(),
-        };
-        for file in files {
-            let (mut own, mut system) = (Vec::new(), Vec::new());
-            for include in includes(&file.text) {
-                let candidates = index.candidates(&file.name, &include);
-                if !include.angled && !candidates.is_empty() {
-                    own.extend_from_slice(candidates);
-                    continue;
-                }
-                let headers = &mut reach.headers;
-                let header = *known.entry(include.clone()).or_insert_with(|| {
-                    plan.system.iter().any(|folder| folder.join(&include.name).is_file()).then(
-                        || {
-                            headers.push(include.name.clone());
-                            headers.len() as u32 - 1
-                        },
-                    )
-                });
-                match header {
-                    Some(header) => system.push(header),
-                    None => own.extend_from_slice(candidates),
-                }
-            }
-            reach.own.push(own);
-            reach.system.push(system);
+impl Part {
+    fn new(plan: &Plan, reach: &Reach, units: Vec<usize>) -> Self {
+        let mut part = Self { units, samples: Vec::new(), common: Vec::new() };
+        if part.units.len() < MIN_UNITS_FOR_OWN {
+            return part;
         }
-        reach
+        let closures: Vec<FxHashSet<FileId>> =
+            part.units.iter().map(|unit| reach.closure(&plan.units[*unit].name)).collect();
+        let mut uses: FxHashMap<FileId, usize> = FxHashMap::default();
+        for file in closures.iter().flatten().filter(|file| reach.is_steady(**file)) {
+            *uses.entry(*file).or_default() += 1;
+        }
+        let least = (part.units.len() / OWN_SHARE).max(MIN_UNITS);
+        let mut common: Vec<(usize, FileId)> = uses
+            .into_iter()
+            .filter(|(_, uses)| *uses >= least)
+            .map(|(file, uses)| (uses, file))
+            .collect();
+        common.sort_by_key(|(uses, file)| (std::cmp::Reverse(*uses), *file));
+        part.common = common.into_iter().map(|(_, file)| file).collect();
+        part.choose_samples(&closures);
+        part
     }
 
-    /// System headers that at least [`MIN_USES`] of `units` reach, the most used first.
-    fn headers(&self, plan: &Plan, units: &[usize]) -> Vec<String> {
-        let mut uses = vec![0_usize; self.headers.len()];
-        for unit in units {
-            for header in self.reached(&plan.units[*unit].name) {
-                uses[header as usize] += 1;
-            }
+    /// Few units that together reach as many of the common headers as they can.
+    fn choose_samples(&mut self, closures: &[FxHashSet<FileId>]) {
+        let mut missing: FxHashSet<FileId> = self.common.iter().copied().collect();
+        while self.samples.len() < SAMPLES && !missing.is_empty() {
+            let gain = |at: usize| closures[at].intersection(&missing).count();
+            // Of equals the one that reaches least besides, then the first.
+            let best = (0..self.units.len()).max_by_key(|at| {
+                (gain(*at), std::cmp::Reverse(closures[*at].len()), std::cmp::Reverse(*at))
+            });
+            let Some(best) = best.filter(|best| gain(*best) > 0) else {
+                return;
+            };
+            missing.retain(|file| !closures[best].contains(file));
+            self.samples.push(self.units[best]);
         }
-        let mut used: Vec<usize> =
-            (0..uses.len()).filter(|header| uses[*header] >= MIN_USES).collect();
-        used.sort_by_key(|header| (std::cmp::Reverse(uses[*header]), &self.headers[*header]));
-        let mut names: Vec<String> =
-            used.into_iter().map(|header| self.headers[header].clone()).collect();
-        names.dedup();
-        names
     }
 
-    fn reached(&self, name: &str) -> FxHashSet<u32> {
-        let mut headers = FxHashSet::default();
-        let Some(first) = self.ids.get(name) else {
-            return headers;
-        };
-        let mut seen = vec![false; self.own.len()];
-        let mut open = vec![*first];
-        while let Some(file) = open.pop() {
-            if !std::mem::replace(&mut seen[file as usize], true) {
-                headers.extend(&self.system[file as usize]);
-                open.extend(&self.own[file as usize]);
-            }
-        }
-        headers
+    /// Those of the common headers that are among `seen`, the files that the samples turned out to be made of.
+    pub(super) fn own_headers(&self, seen: &FxHashSet<FileId>) -> Vec<FileId> {
+        self.common.iter().copied().filter(|file| seen.contains(file)).collect()
     }
 }
 
-/// Parses the group's headers and writes them to `folder`; the path of the result, or none if it is of no use.
+/// Whether a unit of this closure is helped by a prefix of these headers.
+pub(super) fn helps(headers: &[FileId], closure: &FxHashSet<FileId>) -> bool {
+    let used = headers.iter().filter(|header| closure.contains(header)).count();
+    used * UNIT_SHARE >= headers.len()
+}
+
+/// A prefix to be made.
+pub(super) struct Recipe {
+    /// What stands between the word `#include` and the end of the line.
+    pub includes: Vec<String>,
+    /// As for a unit.
+    pub arguments: Vec<String>,
+    /// Name of its files, without extension.
+    pub name: String,
+}
+
+/// The recipe of a group's system headers.
+pub(super) fn system_recipe(group: &Group, number: usize) -> Recipe {
+    Recipe {
+        includes: group.headers.iter().map(|header| format!("<{header}>")).collect(),
+        arguments: group.arguments.clone(),
+        name: format!("system-{number}"),
+    }
+}
+
+/// The recipe of a part's own headers, on top of the group's prefix.
+pub(super) fn own_recipe(
+    root: &Path,
+    files: &[InputFile],
+    headers: &[FileId],
+    unit: &Unit,
+    below: Option<&Path>,
+    number: usize,
+) -> Recipe {
+    let path = |header: &FileId| root.join(&files[*header as usize].name);
+    let mut arguments = unit.arguments.clone();
+    arguments.extend(use_prefix(below));
+    Recipe {
+        includes: headers.iter().map(|header| format!("\"{}\"", path(header).display())).collect(),
+        arguments,
+        name: format!("own-{number}"),
+    }
+}
+
+/// The arguments that put a prefix before a unit.
+pub(super) fn use_prefix(prefix: Option<&Path>) -> Vec<String> {
+    let arguments =
+        |prefix: &Path| vec!["-include-pch".to_string(), prefix.to_string_lossy().into_owned()];
+    prefix.map(arguments).unwrap_or_default()
+}
+
+/// Parses the headers and writes them to `folder`; the path of the result, or none if it is of no use. `visit` sees the
+/// unit that was written, without what lies below it.
 pub(super) fn build(
     library: Library,
-    group: &Group,
+    recipe: &Recipe,
     folder: &Path,
-    number: usize,
+    visit: &mut dyn FnMut(&TranslationUnit<'_>),
 ) -> Option<PathBuf> {
-    let mut headers = group.headers.clone();
-    let source = folder.join(format!("prefix-{number}.h"));
-    let target = folder.join(format!("prefix-{number}.pch"));
-    let arguments = header_arguments(&group.arguments);
+    let mut includes = recipe.includes.clone();
+    let source = folder.join(format!("{}.h", recipe.name));
+    let target = folder.join(format!("{}.pch", recipe.name));
+    let arguments = header_arguments(&recipe.arguments);
     for _ in 0..MAX_ATTEMPTS {
-        if headers.is_empty() {
+        if includes.is_empty() {
             return None;
         }
-        fs::write(&source, text(&headers)).ok()?;
-        let index = Index::new(library, false);
+        fs::write(&source, text(&includes)).ok()?;
+        let index = Index::new(library, true);
         let unit = index
-            .parse(&source, &arguments, ParseFlags { incomplete: true, keep_going: true })
+            .parse(
+                &source,
+                &arguments,
+                ParseFlags { incomplete: true, for_saving: true, keep_going: true },
+            )
             .ok()?;
         let faulty = faulty_lines(&unit, &source);
         if faulty.is_empty() {
-            return unit.save(&target).ok().map(|()| target);
+            unit.save(&target).ok()?;
+            visit(&unit);
+            return Some(target);
         }
-        let before = headers.len();
+        let before = includes.len();
         let mut line = 0;
-        headers.retain(|_| {
+        includes.retain(|_| {
             line += 1;
             !faulty.contains(&line)
         });
-        if headers.len() == before {
+        if includes.len() == before {
             return None;
         }
     }
@@ -186,10 +245,10 @@ pub(super) fn build(
 }
 
 /// One header a line, so that a line's number is its header's.
-fn text(headers: &[String]) -> String {
+fn text(includes: &[String]) -> String {
     let mut text = String::new();
-    for header in headers {
-        let _ = writeln!(text, "#include <{header}>");
+    for include in includes {
+        let _ = writeln!(text, "#include {include}");
     }
     text
 }
@@ -211,11 +270,8 @@ fn header_arguments(arguments: &[String]) -> Vec<String> {
 
 /// The lines of the prefix whose headers have errors.
 fn faulty_lines(unit: &TranslationUnit<'_>, source: &Path) -> FxHashSet<u32> {
-    let errors: Vec<Diagnostic<'_>> = unit
-        .diagnostics()
-        .into_iter()
-        .filter(|diagnostic| diagnostic.severity >= Severity::Error)
-        .collect();
+    let mut errors: Vec<Diagnostic<'_>> = unit.diagnostics();
+    errors.retain(|diagnostic| diagnostic.severity >= Severity::Error);
     if errors.is_empty() {
         return FxHashSet::default();
     }
@@ -225,15 +281,14 @@ fn faulty_lines(unit: &TranslationUnit<'_>, source: &Path) -> FxHashSet<u32> {
             outermost.entry(file).or_insert(place.line);
         }
     }
-    errors
-        .iter()
-        .filter_map(|error| {
-            let file = error.position.file?;
-            if file.path() == source {
-                Some(error.position.line)
-            } else {
-                outermost.get(&file).copied()
-            }
-        })
-        .collect()
+    let line = |error: &Diagnostic<'_>| {
+        let file = error.position.file?;
+        if file.path() == source {
+            Some(error.position.line)
+        } else {
+            outermost.get(&file).copied()
+        }
+    };
+    // An error that belongs to no line cannot be taken out.
+    errors.iter().map(|error| line(error).unwrap_or(0)).collect()
 }

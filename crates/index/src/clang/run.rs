@@ -1,8 +1,9 @@
 //! Parses all units of a project.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use kiln_clang::{Index, Library, ParseError, ParseFlags, Severity, TranslationUnit};
@@ -10,13 +11,18 @@ use rayon::prelude::*;
 
 use super::files::FileTable;
 use super::merge::Merge;
-use super::prefix::{self, Group};
+use super::prefix::{self, Part, use_prefix};
+use super::reach::Reach;
 use super::resolve::resolve;
+use super::rest::add_rest;
 use super::symbols::UnitSymbols;
 use super::visit::symbols;
-use crate::build::{self, Unit};
+use crate::build::{self, Plan, Unit};
 use crate::preamble::preamble;
-use crate::{Failure, FailureCause, File, IndexError, Parser, Progress, Project, ProjectInput};
+use crate::{
+    Failure, FailureCause, File, FileId, IndexError, ParseOptions, Parser, Progress, Project,
+    ProjectInput,
+};
 
 /// Trees are walked by recursion.
 const STACK_BYTES: usize = 256 << 20;
@@ -25,36 +31,43 @@ const STACK_BYTES: usize = 256 << 20;
 pub(crate) fn parse(
     input: ProjectInput,
     library: Library,
-    compile_commands: Option<&Path>,
+    options: &ParseOptions,
     threads: usize,
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Project, IndexError> {
     let root = input.root.canonicalize().unwrap_or_else(|_| input.root.clone());
     let folder = tempfile::tempdir().map_err(|source| IndexError::Temporary { source })?;
-    let plan = build::plan(&input, &root, folder.path(), library, compile_commands)?;
-    let table = FileTable::new(&root, &input.files);
-    let groups = prefix::groups(&plan, &input.files);
-    let prefixes = build_prefixes(library, &groups, folder.path(), threads);
-
-    let mut jobs: Vec<Job<'_>> = Vec::new();
-    for (group, prefix) in groups.iter().zip(&prefixes) {
-        jobs.extend(
-            group
-                .units
-                .iter()
-                .map(|unit| Job { unit: &plan.units[*unit], prefix: prefix.as_deref() }),
-        );
+    let plan =
+        build::plan(&input, &root, folder.path(), library, options.compile_commands.as_deref())?;
+    if let Some(path) = &options.write_compile_commands {
+        build::write_database(&plan.units, &root, path)?;
     }
-    let run =
-        Run { root: &root, input: &input, table: &table, library, progress, total: jobs.len() };
-    let outcome = run.all(jobs, threads);
-    Ok(finish(input, outcome, plan.units.len() as u64))
+    let table = FileTable::new(&root, &input.files);
+    let reach = Reach::new(&plan, &input.files);
+    let total = plan.units.len();
+    let run = Run {
+        root: &root,
+        input: &input,
+        table: &table,
+        library,
+        threads,
+        folder: folder.path(),
+        progress,
+        total,
+        done: AtomicUsize::new(0),
+        cancelled: AtomicBool::new(false),
+        outcome: Mutex::default(),
+    };
+    run.project(&plan, &reach);
+    let outcome = run.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(finish(input, outcome, total as u64))
 }
 
 /// A unit to parse.
 struct Job<'a> {
     unit: &'a Unit,
-    prefix: Option<&'a Path>,
+    /// Prefixes to try, the best first.
+    prefixes: Vec<&'a Path>,
 }
 
 /// Everything that comes of the units.
@@ -71,12 +84,109 @@ struct Run<'a> {
     input: &'a ProjectInput,
     table: &'a FileTable,
     library: Library,
-    progress: &'a (dyn Fn(Progress) + Sync),
+    threads: usize,
+    /// For prefixes.
+    folder: &'a Path,
+    progress: &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync),
     total: usize,
+    done: AtomicUsize,
+    cancelled: AtomicBool,
+    outcome: Mutex<Outcome>,
 }
 
 impl Run<'_> {
-    fn all(&self, mut jobs: Vec<Job<'_>>, threads: usize) -> Outcome {
+    /// First the samples and the units that share nothing with others, then all others behind their prefixes.
+    fn project(&self, plan: &Plan, reach: &Reach) {
+        let groups = prefix::groups(plan, reach);
+        let system = self.parallel(&groups, |number, group| {
+            prefix::build(
+                self.library,
+                &prefix::system_recipe(group, number),
+                self.folder,
+                &mut |_| (),
+            )
+        });
+        let parts: Vec<(&Part, Option<&Path>)> = groups
+            .iter()
+            .zip(&system)
+            .flat_map(|(group, prefix)| group.parts.iter().map(|part| (part, prefix.as_deref())))
+            .collect();
+        let job = |unit: &usize, prefixes: Vec<_>| Job { unit: &plan.units[*unit], prefixes };
+        let first = parts.iter().flat_map(|(part, system)| {
+            let units = if part.samples.is_empty() { &part.units } else { &part.samples };
+            units.iter().map(|unit| job(unit, system.iter().copied().collect()))
+        });
+        self.all(first.collect());
+
+        let own = self.parallel(&parts, |number, (part, system)| {
+            self.own_prefix(plan, part, *system, number)
+        });
+        let mut rest = Vec::new();
+        for ((part, system), own) in parts.iter().zip(&own) {
+            let (path, headers) = own
+                .as_ref()
+                .map_or((None, &[][..]), |(path, headers)| (Some(path.as_path()), headers));
+            for unit in part
+                .units
+                .iter()
+                .filter(|unit| !part.samples.is_empty() && !part.samples.contains(unit))
+            {
+                let path = path
+                    .filter(|_| prefix::helps(headers, &reach.closure(&plan.units[*unit].name)));
+                rest.push(job(unit, path.into_iter().chain(*system).collect()));
+            }
+        }
+        self.all(rest);
+    }
+
+    /// The prefix of a part's own headers, and the headers. Their definitions are found here.
+    fn own_prefix(
+        &self,
+        plan: &Plan,
+        part: &Part,
+        below: Option<&Path>,
+        number: usize,
+    ) -> Option<(PathBuf, Vec<FileId>)> {
+        let unit = &plan.units[*part.samples.first()?];
+        let headers = part.own_headers(&self.outcome().merge.covered);
+        let recipe =
+            prefix::own_recipe(self.root, &self.input.files, &headers, unit, below, number);
+        let path = prefix::build(self.library, &recipe, self.folder, &mut |unit| {
+            let symbols = symbols(unit, self.table, &self.input.files);
+            self.outcome().merge.add(symbols);
+        })?;
+        Some((path, headers))
+    }
+
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `work` on each of `items`, several at a time; the results in order.
+    fn parallel<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(usize, &T) -> Option<R> + Sync,
+    ) -> Vec<Option<R>> {
+        let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
+        let next = AtomicUsize::new(0);
+        on_threads(self.threads.min(items.len()), || {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= items.len() || self.cancelled.load(Ordering::Relaxed) {
+                    break;
+                }
+                let result = work(number, &items[number]);
+                *results[number].lock().unwrap_or_else(PoisonError::into_inner) = result;
+            }
+        });
+        results
+            .into_iter()
+            .map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner))
+            .collect()
+    }
+
+    fn all(&self, mut jobs: Vec<Job<'_>>) {
         // Long ones first, so that no thread is left alone with one at the end.
         let size = |job: &Job<'_>| {
             let files = &self.input.files;
@@ -84,39 +194,41 @@ impl Run<'_> {
             place.map_or(0, |place| files[place].text.len())
         };
         jobs.sort_by_cached_key(|job| (std::cmp::Reverse(size(job)), job.unit.name.clone()));
-        let outcome = Mutex::new(Outcome::default());
-        let next = AtomicUsize::new(0);
-        let done = AtomicUsize::new(0);
-        on_threads(threads.min(jobs.len()), || {
-            let index = Index::new(self.library, true);
-            while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let parsed = self.unit(&index, job);
-                outcome.lock().unwrap_or_else(PoisonError::into_inner).add(&job.unit.name, parsed);
-                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                (self.progress)(Progress { done: done as u64, total: self.total as u64 });
+        self.parallel(&jobs, |_, job| -> Option<()> {
+            let parsed = self.unit(job);
+            self.outcome().add(&job.unit.name, parsed);
+            let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+            if (self.progress)(Progress { done: done as u64, total: self.total as u64 }).is_break()
+            {
+                self.cancelled.store(true, Ordering::Relaxed);
             }
+            None
         });
-        outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// With the prefix; where that brings errors, without it, and the better of the two counts.
-    fn unit(&self, index: &Index, job: &Job<'_>) -> Result<ParsedUnit, ParseError> {
-        let plain = || self.attempt(index, job.unit, &job.unit.arguments);
-        let Some(prefix) = job.prefix else {
-            return plain();
-        };
-        let mut arguments = job.unit.arguments.clone();
-        arguments.extend(["-include-pch".to_string(), prefix.to_string_lossy().into_owned()]);
-        let first = self.attempt(index, job.unit, &arguments);
-        if first.as_ref().is_ok_and(|unit| unit.errors == 0) {
-            return first;
-        }
-        match (first, plain()) {
-            (Ok(first), Ok(second)) => {
-                Ok(if second.errors <= first.errors { second } else { first })
+    /// Behind the best prefix; where that brings errors, behind the next, or none, and the best of all counts.
+    fn unit(&self, job: &Job<'_>) -> Result<ParsedUnit, ParseError> {
+        let index = Index::new(self.library, true);
+        let mut best: Result<ParsedUnit, ParseError> = Err(ParseError::Failed);
+        for prefix in job.prefixes.iter().copied().map(Some).chain([None]) {
+            let mut arguments = job.unit.arguments.clone();
+            arguments.extend(use_prefix(prefix));
+            let parsed = self.attempt(&index, job.unit, &arguments);
+            // A header that is not there is no fault of a prefix.
+            let done = parsed.as_ref().is_ok_and(|unit| unit.errors == 0 || unit.missing_header);
+            let better = match (&best, &parsed) {
+                (Ok(best), Ok(parsed)) => parsed.errors <= best.errors,
+                (Ok(_), Err(_)) => false,
+                (Err(_), _) => true,
+            };
+            if better {
+                best = parsed;
             }
-            (first, second) => second.or(first),
+            if done {
+                break;
+            }
         }
+        best
     }
 
     fn attempt(
@@ -126,8 +238,11 @@ impl Run<'_> {
         arguments: &[String],
     ) -> Result<ParsedUnit, ParseError> {
         let path = self.root.join(&unit.name);
-        let parsed =
-            index.parse(&path, arguments, ParseFlags { incomplete: true, keep_going: true })?;
+        let parsed = index.parse(
+            &path,
+            arguments,
+            ParseFlags { incomplete: true, for_saving: false, keep_going: true },
+        )?;
         let (errors, first_error, missing_header) = self.errors(&parsed);
         let symbols = symbols(&parsed, self.table, &self.input.files);
         Ok(ParsedUnit { symbols, errors, first_error, missing_header })
@@ -196,30 +311,6 @@ impl Outcome {
     }
 }
 
-fn build_prefixes(
-    library: Library,
-    groups: &[Group],
-    folder: &Path,
-    threads: usize,
-) -> Vec<Option<PathBuf>> {
-    let built: Vec<Mutex<Option<PathBuf>>> = groups.iter().map(|_| Mutex::new(None)).collect();
-    let next = AtomicUsize::new(0);
-    on_threads(threads.min(groups.len()), || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(group) = groups.get(number) else {
-                break;
-            };
-            *built[number].lock().unwrap_or_else(PoisonError::into_inner) =
-                prefix::build(library, group, folder, number);
-        }
-    });
-    built
-        .into_iter()
-        .map(|path| path.into_inner().unwrap_or_else(PoisonError::into_inner))
-        .collect()
-}
-
 /// Runs `work` on that many threads with large stacks, and waits for them.
 fn on_threads(threads: usize, work: impl Fn() + Sync) {
     thread::scope(|scope| {
@@ -235,7 +326,9 @@ fn on_threads(threads: usize, work: impl Fn() + Sync) {
 
 fn finish(input: ProjectInput, outcome: Outcome, units: u64) -> Project {
     let Outcome { merge, mut failures, units_with_errors, errors } = outcome;
+    let covered = merge.covered.clone();
     let (definitions, calls) = resolve(merge, &input.files);
+    let (definitions, calls) = add_rest(&input, &covered, definitions, calls);
     let mut occupied = vec![Vec::new(); input.files.len()];
     for definition in &definitions {
         occupied[definition.file as usize].push(definition.extent.clone());

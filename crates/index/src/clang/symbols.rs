@@ -37,4 +37,6 @@ pub(super) struct UnitSymbols {
     pub callees: Vec<Callee>,
     /// Indices into `found` and `callees`.
     pub calls: Vec<(usize, usize)>,
+    /// The project's files that the unit is made of.
+    pub files: Vec<FileId>,
 }

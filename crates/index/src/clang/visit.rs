@@ -33,6 +33,8 @@ pub(super) fn symbols(
         }
         walk.node(cursor, None)
     });
+    walk.symbols.files =
+        unit.inclusions().into_iter().filter_map(|(file, _)| table.get(file.id()?)).collect();
     walk.symbols
 }
 
@@ -96,29 +98,13 @@ impl<'t> Walk<'_, 't> {
         let Some(found) = self.definition(cursor, function_kind(cursor)) else {
             return;
         };
-        let this = self.symbols.found.len();
         let file = found.file;
-        self.symbols.found.push(found);
-        let calls = self.symbols.calls.len();
-        let mut body = None;
-        cursor.visit(|child| {
-            if matches!(child.kind(), CursorKind::CompoundStatement | CursorKind::TryStatement) {
-                body = Some(child.extent());
-            }
-            self.node(child, Some(this))
-        });
-        let body = body.and_then(|body| self.range(body, file));
-        match body {
-            Some(body) => self.symbols.found[this].body = body,
-            None if self.symbols.found.len() == this + 1 => {
-                self.symbols.found.pop();
-                for call in self.symbols.calls.drain(calls..) {
-                    self.seen_calls.remove(&call);
-                }
-            }
-            // A local class was found in it, so that its place in the list is taken; an empty body marks it.
-            None => {}
-        }
+        let Some(body) = body_of(cursor).and_then(|body| self.range(body.extent(), file)) else {
+            return;
+        };
+        let this = self.symbols.found.len();
+        self.symbols.found.push(Found { body, ..found });
+        cursor.visit(|child| self.node(child, Some(this)));
     }
 
     fn definition(&mut self, cursor: Cursor<'t>, kind: DefinitionKind) -> Option<Found> {
@@ -232,6 +218,18 @@ fn is_instantiation(cursor: Cursor<'_>) -> bool {
     let here = cursor.position();
     template.position() == here
         || template.definition().is_some_and(|definition| definition.position() == here)
+}
+
+/// The statement that is the function's body: of its own children the last such, as initialisers come before.
+fn body_of(function: Cursor<'_>) -> Option<Cursor<'_>> {
+    let mut body = None;
+    function.visit(|child| {
+        if matches!(child.kind(), CursorKind::CompoundStatement | CursorKind::TryStatement) {
+            body = Some(child);
+        }
+        Visit::Continue
+    });
+    body
 }
 
 fn function_kind(cursor: Cursor<'_>) -> DefinitionKind {

@@ -27,13 +27,20 @@ pub(crate) fn calls(symbols: &Symbols, file: u32, number: u32, scope: Option<Sco
     };
     let source = symbols.source(file);
     let function = symbols.function(symbols.function_of[file as usize][number as usize]);
-    let template = raw.template.map_or_else(Vec::new, |at| template_parameters(&source, at as usize, symbols.macros));
+    let template = raw
+        .template
+        .map_or_else(Vec::new, |at| template_parameters(&source, at as usize, symbols.macros));
     let owner = lexical_scope(symbols, file, raw.scope, function.scope, raw.friend);
     let place = Place { template: &template, ..Place::new(file, owner) };
     let mut locals = Vec::new();
     if !raw.from_macro {
         let (parameters, _) = symbols.parameters(&source, raw.name.1 as usize, place);
-        locals.extend(parameters.into_iter().filter(|p| p.name != 0).map(|p| (p.name, p.ty.without_reference())));
+        locals.extend(
+            parameters
+                .into_iter()
+                .filter(|p| p.name != 0)
+                .map(|p| (p.name, p.ty.without_reference())),
+        );
     }
     let result = signatures::result(symbols, &source, raw, place);
     let mut body = Body {
@@ -67,19 +74,36 @@ pub(crate) fn calls(symbols: &Symbols, file: u32, number: u32, scope: Option<Sco
 }
 
 /// Where the body's names are looked up: a friend's in the class that holds it.
-fn lexical_scope(symbols: &Symbols, file: u32, raw_scope: u32, owner: ScopeId, friend: bool) -> ScopeId {
+fn lexical_scope(
+    symbols: &Symbols,
+    file: u32,
+    raw_scope: u32,
+    owner: ScopeId,
+    friend: bool,
+) -> ScopeId {
     let (lexical, _) = symbols.file_scopes[file as usize][raw_scope as usize];
     if friend || symbols.scope(owner).kind != ScopeKind::Class { lexical } else { owner }
 }
 
-fn this_type(symbols: &Symbols, scope: ScopeId, is_static: bool, constant: bool, template: &[u64]) -> Option<Type> {
+fn this_type(
+    symbols: &Symbols,
+    scope: ScopeId,
+    is_static: bool,
+    constant: bool,
+    template: &[u64],
+) -> Option<Type> {
     let data = symbols.scope(scope);
     if data.kind != ScopeKind::Class || is_static {
         return None;
     }
     // Out of the class a template's parameters may have other names.
-    let names = if template.len() >= data.template.len() { &template[..data.template.len()] } else { &data.template };
-    let arguments = (!names.is_empty()).then(|| names.iter().map(|&parameter| Type::of(Base::Parameter(parameter))).collect());
+    let names = if template.len() >= data.template.len() {
+        &template[..data.template.len()]
+    } else {
+        &data.template
+    };
+    let arguments = (!names.is_empty())
+        .then(|| names.iter().map(|&parameter| Type::of(Base::Parameter(parameter))).collect());
     Some(Type { constant, ..Type::of(Base::Class(scope, arguments)) })
 }
 
@@ -102,12 +126,16 @@ impl Body<'_, '_> {
     /// `: base(x), member(y)`.
     fn member_initialisers(&mut self, source: &Source, start: usize, end: usize) {
         for (start, stop) in source.split_commas(start, end) {
-            let Some(open) = (start..stop).find(|&i| matches!(source.kind(i), Kind::LParen | Kind::LBrace)) else {
+            let Some(open) =
+                (start..stop).find(|&i| matches!(source.kind(i), Kind::LParen | Kind::LBrace))
+            else {
                 continue;
             };
             let wanted = name(source.text(start));
             let member = self.data_member(wanted).filter(|_| open == start + 1);
-            let ty = member.or_else(|| self.symbols.parse_type(source, start, open, self.place()).map(|(ty, _)| ty));
+            let ty = member.or_else(|| {
+                self.symbols.parse_type(source, start, open, self.place()).map(|(ty, _)| ty)
+            });
             let arguments = self.arguments(source, open);
             if let Some(ty) = ty {
                 self.construct(&Type { constant: false, ..ty }, &arguments);
@@ -118,7 +146,9 @@ impl Body<'_, '_> {
     fn data_member(&self, wanted: u64) -> Option<Type> {
         let class = self.this.as_ref()?.class()?;
         self.symbols.entries(class, wanted).iter().find_map(|entry| match entry.entity {
-            super::symbols::Entity::Variable(id) => Some(self.symbols.variables[id as usize].ty.clone()),
+            super::symbols::Entity::Variable(id) => {
+                Some(self.symbols.variables[id as usize].ty.clone())
+            }
             _ => None,
         })
     }
@@ -126,16 +156,24 @@ impl Body<'_, '_> {
     /// Calls in the defaults of the definition's own parameters.
     fn default_arguments(&mut self, source: &Source, open: usize) {
         let (parameters, _) = super::names::parameter_tokens(source, open);
-        for (place, parameter) in parameters.iter().enumerate().filter(|(_, p)| p.optional && !p.pack) {
-            let end = source.split_commas(open + 1, source.mate(open)).get(place).map_or(open, |piece| piece.1);
-            let Some(assign) = (parameter.start..end).find(|&i| source.kind(i) == Kind::Assign) else {
+        for (place, parameter) in
+            parameters.iter().enumerate().filter(|(_, p)| p.optional && !p.pack)
+        {
+            let end = source
+                .split_commas(open + 1, source.mate(open))
+                .get(place)
+                .map_or(open, |piece| piece.1);
+            let Some(assign) = (parameter.start..end).find(|&i| source.kind(i) == Kind::Assign)
+            else {
                 continue;
             };
             let mut i = assign + 1;
             let value: Value = self.expression(source, &mut i, end, 2);
-            let parsed = self.symbols.parse_type(source, parameter.start, parameter.type_end, self.place());
+            let parsed =
+                self.symbols.parse_type(source, parameter.start, parameter.type_end, self.place());
             if let Some((ty, _)) = parsed {
-                let reference = if ty.reference == Reference::None { Reference::None } else { ty.reference };
+                let reference =
+                    if ty.reference == Reference::None { Reference::None } else { ty.reference };
                 self.copy(&value, &Type { reference, ..ty });
             }
         }

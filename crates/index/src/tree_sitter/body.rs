@@ -34,7 +34,13 @@ pub(crate) struct Body<'s, 'a> {
 
 impl<'s, 'a> Body<'s, 'a> {
     pub(crate) fn place(&self) -> Place<'_> {
-        Place { file: self.file, scope: self.scope, template: &self.template, types: &self.types, depth: 0 }
+        Place {
+            file: self.file,
+            scope: self.scope,
+            template: &self.template,
+            types: &self.types,
+            depth: 0,
+        }
     }
 
     /// Analyses the statements between `start` and `end`.
@@ -64,8 +70,16 @@ impl<'s, 'a> Body<'s, 'a> {
 
     fn statement(&mut self, source: &Source, at: usize, end: usize) -> usize {
         match source.kind(at) {
-            Kind::RBrace | Kind::Semi | Kind::Else | Kind::Do | Kind::Try | Kind::Break | Kind::Continue
-            | Kind::Default | Kind::Colon | Kind::Access => at + 1,
+            Kind::RBrace
+            | Kind::Semi
+            | Kind::Else
+            | Kind::Do
+            | Kind::Try
+            | Kind::Break
+            | Kind::Continue
+            | Kind::Default
+            | Kind::Colon
+            | Kind::Access => at + 1,
             Kind::If | Kind::While | Kind::Switch => {
                 let open = (at + 1..at + 3).find(|&i| source.kind(i) == Kind::LParen);
                 let Some(open) = open else { return at + 1 };
@@ -87,7 +101,9 @@ impl<'s, 'a> Body<'s, 'a> {
                 let stop = (at + 1..end).find(|&i| source.kind(i) == Kind::Colon).unwrap_or(end);
                 stop + 1
             }
-            Kind::Goto | Kind::StaticAssert | Kind::Asm | Kind::Namespace | Kind::Friend => self.past_semicolon(source, at, end),
+            Kind::Goto | Kind::StaticAssert | Kind::Asm | Kind::Namespace | Kind::Friend => {
+                self.past_semicolon(source, at, end)
+            }
             Kind::Using => self.using(source, at, end),
             Kind::Typedef => self.typedef(source, at, end),
             Kind::Enum => self.past_semicolon(source, at, end),
@@ -166,8 +182,19 @@ impl<'s, 'a> Body<'s, 'a> {
         if source.kind(next) == Kind::LBracket {
             return self.bind(source, next, &element);
         }
-        let ty = if matches!(ty.base, Base::Auto) { Type { pointer: element.pointer.max(ty.pointer), constant: ty.constant || element.constant, ..element.clone() } } else { ty };
-        if ty.pointer == 0 && source.kind(next - 1) != Kind::Amp && source.kind(next - 1) != Kind::AmpAmp {
+        let ty = if matches!(ty.base, Base::Auto) {
+            Type {
+                pointer: element.pointer.max(ty.pointer),
+                constant: ty.constant || element.constant,
+                ..element.clone()
+            }
+        } else {
+            ty
+        };
+        if ty.pointer == 0
+            && source.kind(next - 1) != Kind::Amp
+            && source.kind(next - 1) != Kind::AmpAmp
+        {
             self.copy(&Value::left(element), &ty);
         }
         self.locals.push((name(source.text(next)), ty.without_reference()));
@@ -185,7 +212,11 @@ impl<'s, 'a> Body<'s, 'a> {
                 _ => None,
             });
             if let Some(id) = id {
-                let iterator = self.symbols.function(id).result.substitute(&self.symbols.bindings(&container.ty));
+                let iterator = self
+                    .symbols
+                    .function(id)
+                    .result
+                    .substitute(&self.symbols.bindings(&container.ty));
                 if iterator.pointer > 0 {
                     return Type { pointer: iterator.pointer - 1, ..iterator };
                 }
@@ -197,7 +228,9 @@ impl<'s, 'a> Body<'s, 'a> {
 
     /// `[a, b]` of a structured binding.
     fn bind(&mut self, source: &Source, open: usize, whole: &Type) {
-        for (place, (start, _)) in source.split_commas(open + 1, source.mate(open)).into_iter().enumerate() {
+        for (place, (start, _)) in
+            source.split_commas(open + 1, source.mate(open)).into_iter().enumerate()
+        {
             let ty = match whole.base {
                 Base::Standard("pair" | "tuple", _) => whole.argument(place),
                 _ => Type::UNKNOWN,
@@ -229,7 +262,10 @@ impl<'s, 'a> Body<'s, 'a> {
     fn using(&mut self, source: &Source, at: usize, end: usize) -> usize {
         let past = self.past_semicolon(source, at, end);
         if source.kind(at + 1) == Kind::Ident && source.kind(at + 2) == Kind::Assign {
-            let ty = self.symbols.parse_type(source, at + 3, past - 1, self.place()).map_or(Type::UNKNOWN, |(ty, _)| ty);
+            let ty = self
+                .symbols
+                .parse_type(source, at + 3, past - 1, self.place())
+                .map_or(Type::UNKNOWN, |(ty, _)| ty);
             self.types.push((name(source.text(at + 1)), ty));
         } else if source.kind(at + 1) != Kind::Namespace
             && let Some((ty, _)) = self.symbols.parse_type(source, at + 1, past - 1, self.place())
@@ -253,7 +289,9 @@ impl<'s, 'a> Body<'s, 'a> {
     /// A local class, whose members are functions of their own, or a type with `struct` before its name.
     fn class(&mut self, source: &Source, at: usize, end: usize) -> usize {
         let mut i = at + 1;
-        while i < end && !matches!(source.kind(i), Kind::LBrace | Kind::Semi | Kind::Assign | Kind::LParen) {
+        while i < end
+            && !matches!(source.kind(i), Kind::LBrace | Kind::Semi | Kind::Assign | Kind::LParen)
+        {
             i += 1;
         }
         if source.kind(i) != Kind::LBrace {
@@ -262,7 +300,8 @@ impl<'s, 'a> Body<'s, 'a> {
         let past = source.past(i);
         if source.kind(past) == Kind::Ident {
             let component = super::lookup::Component { at: at + 1, arguments: None };
-            let ty = self.symbols.type_named(source, component, self.place()).unwrap_or(Type::UNKNOWN);
+            let ty =
+                self.symbols.type_named(source, component, self.place()).unwrap_or(Type::UNKNOWN);
             return self.declarators(source, past, end, &ty);
         }
         past
@@ -272,14 +311,35 @@ impl<'s, 'a> Body<'s, 'a> {
     pub(crate) fn declaration(&mut self, source: &Source, at: usize, end: usize) -> Option<usize> {
         if !matches!(
             source.kind(at),
-            Kind::Ident | Kind::ColonColon | Kind::Builtin | Kind::Auto | Kind::Const | Kind::Static | Kind::Specifier
-                | Kind::Class | Kind::Enum | Kind::Typename | Kind::Volatile | Kind::Decltype | Kind::Extern | Kind::LBracket
+            Kind::Ident
+                | Kind::ColonColon
+                | Kind::Builtin
+                | Kind::Auto
+                | Kind::Const
+                | Kind::Static
+                | Kind::Specifier
+                | Kind::Class
+                | Kind::Enum
+                | Kind::Typename
+                | Kind::Volatile
+                | Kind::Decltype
+                | Kind::Extern
+                | Kind::LBracket
         ) {
             return None;
         }
         if source.kind(at) == Kind::Ident {
             // The quickest of all: what cannot be a type by what follows it.
-            if !matches!(source.kind(at + 1), Kind::Ident | Kind::ColonColon | Kind::Lt | Kind::Star | Kind::Amp | Kind::AmpAmp | Kind::Const) {
+            if !matches!(
+                source.kind(at + 1),
+                Kind::Ident
+                    | Kind::ColonColon
+                    | Kind::Lt
+                    | Kind::Star
+                    | Kind::Amp
+                    | Kind::AmpAmp
+                    | Kind::Const
+            ) {
                 return None;
             }
             if source.kind(at + 1) != Kind::ColonColon && self.is_local(name(source.text(at))) {
@@ -298,11 +358,25 @@ impl<'s, 'a> Body<'s, 'a> {
         }
         let after = source.kind(next + 1);
         let ends = next + 1 >= end;
-        if !ends && !matches!(after, Kind::Semi | Kind::Assign | Kind::LParen | Kind::LBrace | Kind::LBracket | Kind::Comma | Kind::Colon) {
+        if !ends
+            && !matches!(
+                after,
+                Kind::Semi
+                    | Kind::Assign
+                    | Kind::LParen
+                    | Kind::LBrace
+                    | Kind::LBracket
+                    | Kind::Comma
+                    | Kind::Colon
+            )
+        {
             return None;
         }
         let known = !matches!(ty.base, Base::Unknown);
-        let adjacent = matches!(source.kind(next - 1), Kind::Ident | Kind::Gt | Kind::Const | Kind::Builtin | Kind::Auto);
+        let adjacent = matches!(
+            source.kind(next - 1),
+            Kind::Ident | Kind::Gt | Kind::Const | Kind::Builtin | Kind::Auto
+        );
         if !known && !adjacent && !matches!(after, Kind::Semi | Kind::Assign) {
             return None;
         }
@@ -352,7 +426,15 @@ impl<'s, 'a> Body<'s, 'a> {
     }
 
     /// The initialiser of a variable; gives its type, which `auto` takes from there.
-    fn initialise(&mut self, source: &Source, i: &mut usize, end: usize, ty: &Type, declared: Type, array: bool) -> Type {
+    fn initialise(
+        &mut self,
+        source: &Source,
+        i: &mut usize,
+        end: usize,
+        ty: &Type,
+        declared: Type,
+        array: bool,
+    ) -> Type {
         match source.kind(*i) {
             Kind::Assign if *i < end => {
                 *i += 1;
@@ -370,7 +452,12 @@ impl<'s, 'a> Body<'s, 'a> {
                     if declared.reference == Reference::None && declared.pointer == 0 {
                         self.copy(&value, &inferred);
                     }
-                    return Type { constant: inferred.constant && (inferred.pointer > 0 || declared.reference != Reference::None) || declared.constant, ..inferred };
+                    return Type {
+                        constant: inferred.constant
+                            && (inferred.pointer > 0 || declared.reference != Reference::None)
+                            || declared.constant,
+                        ..inferred
+                    };
                 }
                 self.copy(&value, &declared);
                 declared

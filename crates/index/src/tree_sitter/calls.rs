@@ -41,7 +41,11 @@ impl Body<'_, '_> {
                 Entity::Function(id) => !symbols.function(id).template.is_empty(),
                 Entity::Variable(_) | Entity::Enumerator(_) => false,
                 _ => true,
-            }) || (found.is_empty() && matches!(source.text(last.at), "vector" | "map" | "unique_ptr" | "shared_ptr" | "pair"))
+            }) || (found.is_empty()
+                && matches!(
+                    source.text(last.at),
+                    "vector" | "map" | "unique_ptr" | "shared_ptr" | "pair"
+                ))
         });
         let Some((components, rooted, next)) = path else {
             *i = at + 1;
@@ -55,9 +59,9 @@ impl Body<'_, '_> {
     }
 
     fn template_arguments(&self, source: &Source, component: Component) -> Vec<Type> {
-        component
-            .arguments
-            .map_or_else(Vec::new, |(start, end)| self.symbols.type_arguments(source, start, end, self.place()))
+        component.arguments.map_or_else(Vec::new, |(start, end)| {
+            self.symbols.type_arguments(source, start, end, self.place())
+        })
     }
 
     fn unqualified(&mut self, source: &Source, component: Component) -> Value {
@@ -110,7 +114,8 @@ impl Body<'_, '_> {
                 }
                 Entity::Enumerator(id) => return Value::of(Base::Enum(id)),
                 Entity::Class(_) | Entity::Alias(_) | Entity::Enum(_) => {
-                    let ty = self.symbols.entity_type(entry.entity, source, component, self.place());
+                    let ty =
+                        self.symbols.entity_type(entry.entity, source, component, self.place());
                     return Value::calling(Callee::Type(ty.unwrap_or(Type::UNKNOWN)));
                 }
                 Entity::Using(id) => {
@@ -131,12 +136,17 @@ impl Body<'_, '_> {
             implicit: true,
             unqualified: unqualified && !in_class,
             template,
-            otherwise: if found.is_empty() { standard::function(text, &[], &[]) } else { Type::UNKNOWN },
+            otherwise: if found.is_empty() {
+                standard::function(text, &[], &[])
+            } else {
+                Type::UNKNOWN
+            },
         }))
     }
 
     fn base_bindings(&self, this: &Type, _owner: ScopeId) -> Vec<(Name, Type)> {
-        let own: Vec<Name> = this.class().map_or_else(Vec::new, |class| self.symbols.scope(class).template.clone());
+        let own: Vec<Name> =
+            this.class().map_or_else(Vec::new, |class| self.symbols.scope(class).template.clone());
         let mut bindings = self.symbols.bindings(this);
         bindings.retain(|(parameter, ty)| !own.contains(parameter) && !ty.is_unknown());
         bindings
@@ -147,22 +157,36 @@ impl Body<'_, '_> {
         let (scope, file, range) = self.symbols.usings[id as usize];
         let source = self.symbols.source(file);
         let place = super::lookup::Place::new(file, scope);
-        let Some((components, rooted, _)) = self.symbols.path(&source, range.0 as usize, range.1 as usize, |_| true) else {
+        let Some((components, rooted, _)) =
+            self.symbols.path(&source, range.0 as usize, range.1 as usize, |_| true)
+        else {
             return (Vec::new(), None);
         };
         let [qualifiers @ .., last] = components.as_slice() else {
             return (Vec::new(), None);
         };
-        let Ok(Type { base: Base::Class(owner, _), .. }) = self.symbols.qualifier(&source, qualifiers, rooted, place) else {
+        let Ok(Type { base: Base::Class(owner, _), .. }) =
+            self.symbols.qualifier(&source, qualifiers, rooted, place)
+        else {
             return (Vec::new(), None);
         };
         let found = self.symbols.in_scope(owner, wanted, self.file);
-        let ty = found.iter().find_map(|entry| self.symbols.entity_type(entry.entity, &source, *last, place));
-        let functions = found.iter().filter_map(|entry| if let Entity::Function(id) = entry.entity { Some(id) } else { None });
+        let ty = found
+            .iter()
+            .find_map(|entry| self.symbols.entity_type(entry.entity, &source, *last, place));
+        let functions = found.iter().filter_map(|entry| {
+            if let Entity::Function(id) = entry.entity { Some(id) } else { None }
+        });
         (functions.collect(), ty)
     }
 
-    fn qualified(&mut self, source: &Source, i: &mut usize, components: &[Component], rooted: bool) -> Value {
+    fn qualified(
+        &mut self,
+        source: &Source,
+        i: &mut usize,
+        components: &[Component],
+        rooted: bool,
+    ) -> Value {
         let [qualifiers @ .., last] = components else {
             return Value::unknown();
         };
@@ -174,21 +198,19 @@ impl Body<'_, '_> {
         };
         // `A::operator==` and `A::~A` go on after the path.
         let scope = match qualifier {
+            Ok(ty) if ty.is_dependent() && self.outside(&ty) => {
+                return Value::temporary(Type::of(Base::Dependent));
+            }
             Ok(Type { base: Base::Class(scope, _), .. }) => scope,
-            Ok(Type { base: Base::Enum(id), .. }) | Err(Type { base: Base::Enum(id), .. }) => return Value::of(Base::Enum(id)),
+            Ok(Type { base: Base::Enum(id), .. }) | Err(Type { base: Base::Enum(id), .. }) => {
+                return Value::of(Base::Enum(id));
+            }
             Err(ty) if ty.is_dependent() => return Value::temporary(Type::of(Base::Dependent)),
             Err(ty) => {
                 if let Base::Standard(..) = ty.base {
                     return Value::calling(Callee::Type(standard::member_type(&ty, text)));
                 }
-                if source.text(components[0].at) != "std" {
-                    return Value::unknown();
-                }
-                let named = self.symbols.components_type(source, components, rooted, self.place());
-                if !named.is_unknown() {
-                    return Value::calling(Callee::Type(named));
-                }
-                return Value::calling(Callee::Standard(text.to_owned(), self.template_arguments(source, *last)));
+                return self.standard_name(source, components, rooted);
             }
             Ok(_) => return Value::unknown(),
         };
@@ -197,12 +219,50 @@ impl Body<'_, '_> {
         }
         let found = self.symbols.in_scope(scope, name(text), self.file);
         let found = self.symbols.preferred(found, self.file);
+        if found.is_empty() {
+            return self.standard_name(source, components, rooted);
+        }
         let template = self.template_arguments(source, *last);
         self.entries_value(source, *last, scope, &found, template, false)
     }
 
+    /// Whether a class is none of those around the body.
+    fn outside(&self, ty: &Type) -> bool {
+        let mut scope = self.scope;
+        while scope != GLOBAL {
+            if ty.class() == Some(scope) {
+                return false;
+            }
+            scope = self.symbols.scope(scope).parent;
+        }
+        true
+    }
+
+    /// A type or function of `std`.
+    fn standard_name(&mut self, source: &Source, components: &[Component], rooted: bool) -> Value {
+        let [first, .., last] = components else {
+            return Value::unknown();
+        };
+        if source.text(first.at) != "std" {
+            return Value::unknown();
+        }
+        let named = self.symbols.components_type(source, components, rooted, self.place());
+        if !named.is_unknown() {
+            return Value::calling(Callee::Type(named));
+        }
+        let text = source.text(last.at).to_owned();
+        Value::calling(Callee::Standard(text, self.template_arguments(source, *last)))
+    }
+
     /// `.name` or `->name`.
-    pub(crate) fn member(&mut self, source: &Source, i: &mut usize, end: usize, object: Value, arrow: bool) -> Value {
+    pub(crate) fn member(
+        &mut self,
+        source: &Source,
+        i: &mut usize,
+        end: usize,
+        object: Value,
+        arrow: bool,
+    ) -> Value {
         if source.kind(*i) == Kind::Template {
             *i += 1;
         }
@@ -218,7 +278,11 @@ impl Body<'_, '_> {
             let at = *i;
             *i += 1;
             let mut text = String::from("operator");
-            while *i < end && (source.kind(*i) != Kind::LParen || *i == at + 1 && source.kind(*i + 1) == Kind::RParen) && *i < at + 5 {
+            while *i < end
+                && (source.kind(*i) != Kind::LParen
+                    || *i == at + 1 && source.kind(*i + 1) == Kind::RParen)
+                && *i < at + 5
+            {
                 text.push_str(source.text(*i));
                 *i += 1;
             }
@@ -227,7 +291,9 @@ impl Body<'_, '_> {
         let symbols = self.symbols;
         let Some((components, _, next)) = symbols.path(source, *i, end, |components| {
             let [last] = components else { return true };
-            source.past_angles(last.at + 1, end).is_some_and(|past| matches!(source.kind(past), Kind::LParen | Kind::ColonColon))
+            source
+                .past_angles(last.at + 1, end)
+                .is_some_and(|past| matches!(source.kind(past), Kind::LParen | Kind::ColonColon))
         }) else {
             *i += 1;
             return Value::unknown();
@@ -325,14 +391,20 @@ impl Body<'_, '_> {
         match value.callee {
             Callee::Functions(functions) => self.call_functions(functions, &arguments),
             Callee::Type(ty) => {
-                let same = arguments.len() == 1 && arguments[0].ty.class().is_some() && arguments[0].ty.class() == ty.class();
+                let same = arguments.len() == 1
+                    && arguments[0].ty.class().is_some()
+                    && arguments[0].ty.class() == ty.class();
                 if !(same && arguments[0].category == Category::Temporary) {
                     self.construct(&ty, &arguments);
                 }
                 Value::returned(ty)
             }
             Callee::Standard(text, template) => {
-                let types: Vec<Type> = arguments.iter().map(|argument| argument.ty.clone()).collect();
+                let types: Vec<Type> =
+                    arguments.iter().map(|argument| argument.ty.clone()).collect();
+                if types.iter().chain(&template).any(Type::is_dependent) {
+                    return Value::temporary(Type::of(Base::Dependent));
+                }
                 Value::returned(standard::function(&text, &template, &types))
             }
             Callee::StandardMember(class, text) => {
@@ -340,10 +412,14 @@ impl Body<'_, '_> {
                 if let Some(first) = arguments.first() {
                     self.copy(first, &to);
                 }
-                Value::returned(standard::member(&class, &text))
+                let result = standard::member(&class, &text);
+                let dependent = result.is_unknown() && class.is_dependent();
+                Value::returned(if dependent { Type::of(Base::Dependent) } else { result })
             }
-            Callee::None => match &value.ty.base {
-                Base::Lambda(Some(result)) if value.ty.pointer == 0 => Value::returned((**result).clone()),
+            Callee::None | Callee::List(_) => match &value.ty.base {
+                Base::Lambda(Some(result)) if value.ty.pointer == 0 => {
+                    Value::returned((**result).clone())
+                }
                 Base::Standard("function", _) => Value::returned(value.ty.argument(0)),
                 Base::Dependent | Base::Parameter(_) => Value::temporary(Type::of(Base::Dependent)),
                 Base::Class(..) if value.ty.pointer == 0 => {
@@ -369,15 +445,33 @@ impl Body<'_, '_> {
         if object_dependent && !functions.implicit {
             return Value::temporary(Type::of(Base::Dependent));
         }
-        if (dependent || object_dependent) && functions.candidates.len() > 1 {
+        let template = functions.template.iter().any(Type::is_dependent)
+            || functions
+                .candidates
+                .iter()
+                .any(|&id| !self.symbols.function(id).template.is_empty());
+        if functions.template.iter().any(Type::is_dependent)
+            || ((dependent || object_dependent) && (functions.candidates.len() > 1 || template))
+        {
             return Value::temporary(Type::of(Base::Dependent));
         }
-        let Some(id) = self.symbols.pick(&functions.candidates, arguments, functions.object.as_ref(), true) else {
+        let Some(id) =
+            self.symbols.pick(&functions.candidates, arguments, functions.object.as_ref(), true)
+        else {
             return Value::returned(functions.otherwise);
         };
         let function = self.symbols.function(id);
+        if object_dependent && !function.is_static {
+            // `this` depends on the class's parameters, so do the call's result and its conversions.
+            self.calls.push(id);
+            return Value::temporary(Type::of(Base::Dependent));
+        }
         let mut bindings = functions.object.as_ref().map_or_else(Vec::new, |object| {
-            if functions.implicit { self.base_bindings(object, function.scope) } else { self.symbols.bindings(object) }
+            if functions.implicit {
+                self.base_bindings(object, function.scope)
+            } else {
+                self.symbols.bindings(object)
+            }
         });
         if !function.template.is_empty() {
             bindings.extend(self.symbols.deduce(function, arguments, &functions.template));
@@ -392,7 +486,10 @@ impl Body<'_, '_> {
         for (parameter, argument) in function.parameters.iter().zip(arguments) {
             self.copy(argument, &parameter.ty.substitute(bindings));
         }
-        Value::returned(function.result.substitute(bindings))
+        let result = function.result.substitute(bindings);
+        let open = bindings.iter().any(|(_, ty)| ty.is_dependent())
+            || arguments.iter().any(|argument| argument.ty.is_dependent());
+        Value::returned(if open { result } else { result.settled() })
     }
 
     /// Functions of the namespaces that the arguments' types belong to.
@@ -435,14 +532,19 @@ impl Body<'_, '_> {
 
     /// A binary operator; only classes and enumerations of the project can have one of their own.
     pub(crate) fn operator(&mut self, text: &str, left: Value, right: Value) -> Value {
-        let overloadable =
-            |value: &Value| value.ty.pointer == 0 && matches!(value.ty.base, Base::Class(..) | Base::Enum(_));
+        let overloadable = |value: &Value| {
+            value.ty.pointer == 0 && matches!(value.ty.base, Base::Class(..) | Base::Enum(_))
+        };
         let dependent = left.ty.is_dependent() || right.ty.is_dependent();
         if dependent {
             return Value::temporary(Type::of(Base::Dependent));
         }
         if overloadable(&left) || overloadable(&right) {
-            let result = if left.ty.class().is_some() && left.ty.pointer == 0 { left.ty.clone() } else { Type::UNKNOWN };
+            let result = if left.ty.class().is_some() && left.ty.pointer == 0 {
+                left.ty.clone()
+            } else {
+                Type::UNKNOWN
+            };
             let name = format!("operator{text}");
             let operands = [left, right];
             if let Some(value) = self.overloaded(&name, &operands) {
@@ -450,7 +552,10 @@ impl Body<'_, '_> {
             }
             let [left, right] = operands;
             if text == "=" {
-                self.copy(&right, &Type { reference: Reference::Left, constant: true, ..left.ty.clone() });
+                self.copy(
+                    &right,
+                    &Type { reference: Reference::Left, constant: true, ..left.ty.clone() },
+                );
                 return Value::left(result);
             }
             return self.built_in(text, left, right);
@@ -461,14 +566,20 @@ impl Body<'_, '_> {
     fn built_in(&mut self, text: &str, left: Value, right: Value) -> Value {
         match text {
             "==" | "!=" | "<" | ">" | "<=" | ">=" => Value::of(Base::Bool),
-            "=" | "+=" | "-=" | "*=" | "/=" | "|=" | "&=" | "^=" | "<<=" | ">>=" | "%=" => Value::left(left.ty),
+            "=" | "+=" | "-=" | "*=" | "/=" | "|=" | "&=" | "^=" | "<<=" | ">>=" | "%=" => {
+                Value::left(left.ty)
+            }
             "<<" | ">>" if matches!(left.ty.base, Base::Standard(..)) => Value::left(left.ty),
             "+" if matches!(left.ty.base, Base::Standard("string", _)) => Value::temporary(left.ty),
-            "+" if matches!(right.ty.base, Base::Standard("string", _)) => Value::temporary(right.ty),
+            "+" if matches!(right.ty.base, Base::Standard("string", _)) => {
+                Value::temporary(right.ty)
+            }
             "-" if left.ty.pointer > 0 && right.ty.pointer > 0 => Value::of(Base::Integer),
             "+" | "-" if left.ty.pointer > 0 => Value::temporary(left.ty),
             "+" if right.ty.pointer > 0 => Value::temporary(right.ty),
-            _ if left.ty.base == Base::Float || right.ty.base == Base::Float => Value::of(Base::Float),
+            _ if left.ty.base == Base::Float || right.ty.base == Base::Float => {
+                Value::of(Base::Float)
+            }
             _ if left.ty.is_unknown() => Value::unknown(),
             _ => Value::of(Base::Integer),
         }
@@ -485,8 +596,11 @@ impl Body<'_, '_> {
         let (_, found) = self.free_operators(wanted);
         let mut candidates = found;
         self.add_associated(wanted, operands, &mut candidates);
-        candidates.retain(|&id| self.symbols.scope(self.symbols.function(id).scope).kind != ScopeKind::Class);
+        candidates.retain(|&id| {
+            self.symbols.scope(self.symbols.function(id).scope).kind != ScopeKind::Class
+        });
         self.retain_visible(&mut candidates);
+        candidates.retain(|&id| self.symbols.takes_one_directly(id, operands));
         let id = self.symbols.pick(&candidates, operands, None, true)?;
         let bindings = self.symbols.deduce(self.symbols.function(id), operands, &[]);
         Some(self.invoke(id, operands, &bindings))
@@ -532,16 +646,26 @@ impl Body<'_, '_> {
         if arguments.iter().any(|argument| argument.ty.is_dependent()) && constructors.len() > 1 {
             return;
         }
-        let bindings = self.symbols.bindings(ty);
+        if let [argument] = arguments
+            && argument.ty.class().is_some_and(|from| self.symbols.inherits(from, class, 0))
+        {
+            self.calls.extend(self.symbols.copying_constructor(class, argument));
+            return;
+        }
+        let mut bindings = self.symbols.bindings(ty);
         let object = Type { constant: false, ..ty.clone() };
         match self.symbols.pick(constructors, arguments, Some(&object), true) {
             Some(id) => {
+                let function = self.symbols.function(id);
+                if !function.template.is_empty() {
+                    bindings.extend(self.symbols.deduce(function, arguments, &[]));
+                }
                 self.invoke(id, arguments, &bindings);
             }
             // A copy that the compiler writes, or an aggregate.
             None => {
                 if let [argument] = arguments
-                    && argument.ty.class().is_some_and(|from| !self.symbols.inherits(from, class, 0))
+                    && argument.ty.class().is_some()
                 {
                     self.copy(argument, ty);
                 }
@@ -551,19 +675,24 @@ impl Body<'_, '_> {
 
     /// Initialises a parameter, variable or result of type `to` with a value.
     pub(crate) fn copy(&mut self, value: &Value, to: &Type) {
-        if value.ty.is_dependent() || to.is_dependent() || to.is_unknown() || value.ty.is_unknown() {
+        if value.ty.is_dependent() || to.is_dependent() || to.is_unknown() || value.ty.is_unknown()
+        {
             return;
         }
         if let Some(class) = to.class() {
             let from = value.ty.class();
             if from.is_some_and(|from| self.symbols.inherits(from, class, 0)) {
-                let makes = to.reference == Reference::None && (value.category != Category::Temporary || from != Some(class));
-                if makes && let Some(id) = self.symbols.pick(&self.symbols.scope(class).constructors, std::slice::from_ref(value), None, false) {
+                let makes = to.reference == Reference::None
+                    && (value.category != Category::Temporary || from != Some(class));
+                if makes && let Some(id) = self.symbols.copying_constructor(class, value) {
                     self.calls.push(id);
                 }
                 return;
             }
             if value.ty.base == Base::List {
+                if let Callee::List(values) = &value.callee {
+                    self.construct(&Type { reference: Reference::None, ..to.clone() }, values);
+                }
                 return;
             }
             if let Some(id) = self.symbols.converting_constructor(class, value) {
@@ -585,10 +714,16 @@ impl Body<'_, '_> {
     fn macro_use(&mut self, source: &Source, i: &mut usize, _end: usize) -> Option<Value> {
         let at = *i;
         let text = source.text(at);
-        let definition = self.symbols.macros.get(text)?;
+        let definition = self
+            .symbols
+            .macros
+            .seen(text, self.file, |other| self.symbols.sees(self.file, other))?;
         let group = source.kind(at + 1) == Kind::LParen;
         let wanted = name(text);
-        if self.expanding.len() >= EXPANSIONS || self.expanding.contains(&wanted) || definition.role == Role::Name {
+        if self.expanding.len() >= EXPANSIONS
+            || self.expanding.contains(&wanted)
+            || definition.role == Role::Name
+        {
             return None;
         }
         let expansion = match &definition.parameters {
@@ -598,8 +733,12 @@ impl Body<'_, '_> {
                 let arguments: Vec<&str> = pieces
                     .iter()
                     .map(|&(start, end)| {
-                        let first = source.tokens.get(start).map_or(0, |token| token.start as usize);
-                        let last = source.tokens.get(end.wrapping_sub(1)).map_or(first, |token| token.end as usize);
+                        let first =
+                            source.tokens.get(start).map_or(0, |token| token.start as usize);
+                        let last = source
+                            .tokens
+                            .get(end.wrapping_sub(1))
+                            .map_or(first, |token| token.end as usize);
                         source.text.get(first..last.max(first)).unwrap_or("")
                     })
                     .collect();
@@ -624,7 +763,16 @@ impl Body<'_, '_> {
         let tokens = lex(&expansion);
         let inner = Source::new(&expansion, &tokens);
         let statement = (0..inner.len()).any(|t| matches!(inner.kind(t), Kind::Semi))
-            || matches!(inner.kind(0), Kind::Do | Kind::If | Kind::For | Kind::While | Kind::Switch | Kind::LBrace | Kind::Return);
+            || matches!(
+                inner.kind(0),
+                Kind::Do
+                    | Kind::If
+                    | Kind::For
+                    | Kind::While
+                    | Kind::Switch
+                    | Kind::LBrace
+                    | Kind::Return
+            );
         let value = if statement {
             self.statements(&inner, 0, inner.len());
             Value::unknown()

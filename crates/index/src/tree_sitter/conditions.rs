@@ -75,15 +75,18 @@ fn macro_value(name: &str) -> Option<Option<i64>> {
     Some(match name {
         "__cplusplus" => Some(201_703),
         "__GNUC__" => Some(12),
-        "__clang__" | "__linux__" | "__linux" | "linux" | "__unix__" | "__unix" | "__x86_64__" | "__amd64__"
-        | "__EXCEPTIONS" | "__STDC__" | "__LP64__" | "__cpp_exceptions" | "__cpp_rtti" | "__GXX_RTTI" => Some(1),
+        "__clang__" | "__linux__" | "__linux" | "linux" | "__unix__" | "__unix" | "__x86_64__"
+        | "__amd64__" | "__EXCEPTIONS" | "__STDC__" | "__LP64__" | "__cpp_exceptions"
+        | "__cpp_rtti" | "__GXX_RTTI" => Some(1),
         "__clang_major__" => Some(18),
-        "NDEBUG" | "_WIN32" | "_WIN64" | "WIN32" | "_MSC_VER" | "__MINGW32__" | "__MINGW64__" | "__CYGWIN__"
-        | "__APPLE__" | "__MACH__" | "TARGET_OS_MAC" | "__ANDROID__" | "ANDROID" | "__CUDACC__" | "__CUDA_ARCH__" | "__HIPCC__"
-        | "__INTEL_COMPILER" | "__ICL" | "__SUNPRO_CC" | "__sun" | "__FreeBSD__" | "__NetBSD__" | "__OpenBSD__"
-        | "__DragonFly__" | "__HAIKU__" | "__QNX__" | "__BORLANDC__" | "__NVCC__" | "__EMSCRIPTEN__" | "_AIX"
-        | "OS_WIN" | "OS_WINDOWS" | "OS_MACOSX" | "OS_ANDROID" | "OS_FREEBSD" | "OS_SOLARIS" | "OS_AIX" | "__aarch64__"
-        | "__arm__" | "__powerpc64__" | "__s390x__" | "__riscv" | "SWIG" | "DOXYGEN" | "_ARCH_PPC" | "_LIBCPP_VERSION" => None,
+        "NDEBUG" | "_WIN32" | "_WIN64" | "WIN32" | "_MSC_VER" | "__MINGW32__" | "__MINGW64__"
+        | "__CYGWIN__" | "__APPLE__" | "__MACH__" | "TARGET_OS_MAC" | "__ANDROID__" | "ANDROID"
+        | "__CUDACC__" | "__CUDA_ARCH__" | "__HIPCC__" | "__INTEL_COMPILER" | "__ICL"
+        | "__SUNPRO_CC" | "__sun" | "__FreeBSD__" | "__NetBSD__" | "__OpenBSD__"
+        | "__DragonFly__" | "__HAIKU__" | "__QNX__" | "__BORLANDC__" | "__NVCC__"
+        | "__EMSCRIPTEN__" | "_AIX" | "OS_WIN" | "OS_WINDOWS" | "OS_MACOSX" | "OS_ANDROID"
+        | "OS_FREEBSD" | "OS_SOLARIS" | "OS_AIX" | "__aarch64__" | "__arm__" | "__powerpc64__"
+        | "__s390x__" | "__riscv" | "SWIG" | "DOXYGEN" | "_ARCH_PPC" | "_LIBCPP_VERSION" => None,
         _ if is_guess(name) => Some(1),
         _ => return None,
     })
@@ -91,7 +94,10 @@ fn macro_value(name: &str) -> Option<Option<i64>> {
 
 /// Names that a build on a POSIX system likely defines.
 fn is_guess(name: &str) -> bool {
-    let guard = name.ends_with("_H") || name.ends_with("_H_") || name.ends_with("_HPP") || name.ends_with("INCLUDED");
+    let guard = name.ends_with("_H")
+        || name.ends_with("_H_")
+        || name.ends_with("_HPP")
+        || name.ends_with("INCLUDED");
     !guard && (name.starts_with("HAVE_") || name.contains("POSIX") || name.contains("LINUX"))
 }
 
@@ -117,7 +123,8 @@ impl<'a> Condition<'a> {
             if rest.starts_with(b"//") {
                 self.at = self.text.len();
             } else if rest.starts_with(b"/*") {
-                self.at += rest.windows(2).position(|pair| pair == b"*/").map_or(rest.len(), |p| p + 2);
+                self.at +=
+                    rest.windows(2).position(|pair| pair == b"*/").map_or(rest.len(), |p| p + 2);
             } else if byte.is_ascii_whitespace() || byte == b'\\' {
                 self.at += 1;
             } else {
@@ -178,7 +185,11 @@ impl<'a> Condition<'a> {
 
     fn take_word(&mut self) -> &'a str {
         let start = self.at;
-        while self.text.get(self.at).is_some_and(|&b| b.is_ascii_alphanumeric() || b == b'_' || b == b'\'') {
+        while self
+            .text
+            .get(self.at)
+            .is_some_and(|&b| b.is_ascii_alphanumeric() || b == b'_' || b == b'\'')
+        {
             self.at += 1;
         }
         std::str::from_utf8(&self.text[start..self.at]).unwrap_or("")

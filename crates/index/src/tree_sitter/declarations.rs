@@ -20,7 +20,10 @@ pub(crate) struct RawScope {
 #[derive(Debug, Clone)]
 pub(crate) enum RawScopeKind {
     File,
-    Namespace { name: String, inline: bool },
+    Namespace {
+        name: String,
+        inline: bool,
+    },
     /// Index into [`Declarations::classes`].
     Class(u32),
     /// A function with local classes; index into [`Declarations::functions`].
@@ -112,7 +115,11 @@ pub(crate) struct Declarations {
 }
 
 /// Parses the skeleton and reads its declarations.
-pub(crate) fn declarations(parser: &mut Parser, source: Source, skeleton: &Skeleton) -> Declarations {
+pub(crate) fn declarations(
+    parser: &mut Parser,
+    source: Source,
+    skeleton: &Skeleton,
+) -> Declarations {
     let mut reader = Reader { source, skeleton, out: Declarations::default(), depth: 0 };
     reader.out.scopes.push(RawScope { parent: 0, kind: RawScopeKind::File });
     if let Some(tree) = parser.parse(&skeleton.text, None) {
@@ -177,7 +184,9 @@ impl Reader<'_> {
             "friend_declaration" => self.children(node, Context { friend: true, ..context }),
             "class_specifier" | "struct_specifier" | "union_specifier" => self.class(node, context),
             "enum_specifier" => self.enumeration(node, context),
-            "function_definition" | "declaration" | "field_declaration" => self.declaration(node, context),
+            "function_definition" | "declaration" | "field_declaration" => {
+                self.declaration(node, context)
+            }
             "alias_declaration" => self.alias(node, context),
             "type_definition" => self.typedef(node, context),
             "using_declaration" => self.using(node, context),
@@ -218,7 +227,9 @@ impl Reader<'_> {
         let mut scope = context.scope;
         for part in name.split("::") {
             let name = part.trim().trim_start_matches("inline ").trim().to_owned();
-            self.out.scopes.push(RawScope { parent: scope, kind: RawScopeKind::Namespace { name, inline } });
+            self.out
+                .scopes
+                .push(RawScope { parent: scope, kind: RawScopeKind::Namespace { name, inline } });
             scope = self.out.scopes.len() as u32 - 1;
         }
         self.visit(body, Context { scope, ..Context::default() });
@@ -234,7 +245,12 @@ impl Reader<'_> {
         let bases = node
             .children(&mut cursor)
             .find(|child| child.kind() == "base_class_clause")
-            .map(|clause| (self.token(clause.start_byte()) + 1, body.map_or(0, |b| self.token(b.start_byte()))));
+            .map(|clause| {
+                (
+                    self.token(clause.start_byte()) + 1,
+                    body.map_or(0, |b| self.token(b.start_byte())),
+                )
+            });
         self.out.classes.push(RawClass {
             scope: context.scope,
             start: self.start(node),
@@ -245,7 +261,9 @@ impl Reader<'_> {
         });
         if let Some(body) = body {
             let class = self.out.classes.len() as u32 - 1;
-            self.out.scopes.push(RawScope { parent: context.scope, kind: RawScopeKind::Class(class) });
+            self.out
+                .scopes
+                .push(RawScope { parent: context.scope, kind: RawScopeKind::Class(class) });
             let scope = self.out.scopes.len() as u32 - 1;
             self.visit(body, Context { scope, ..Context::default() });
         }
@@ -254,7 +272,8 @@ impl Reader<'_> {
     fn enumeration(&mut self, node: Node, context: Context) {
         let Some(body) = node.child_by_field_name("body").or_else(|| {
             // An empty list after the name may be read as a body of another sort.
-            node.named_child(node.named_child_count().saturating_sub(1) as u32).filter(|c| c.kind() == "enumerator_list")
+            node.named_child(node.named_child_count().saturating_sub(1) as u32)
+                .filter(|c| c.kind() == "enumerator_list")
         }) else {
             return;
         };
@@ -271,14 +290,18 @@ impl Reader<'_> {
     fn declaration(&mut self, node: Node, context: Context) {
         let kind = node.child_by_field_name("type");
         if let Some(kind) = kind
-            && matches!(kind.kind(), "class_specifier" | "struct_specifier" | "union_specifier" | "enum_specifier")
+            && matches!(
+                kind.kind(),
+                "class_specifier" | "struct_specifier" | "union_specifier" | "enum_specifier"
+            )
         {
             // `friend class X;` and `class X* f();` only mention the class.
             self.visit(kind, context);
         }
         let result = self.token(kind.unwrap_or(node).start_byte());
         let mut cursor = node.walk();
-        let declarators: Vec<Node> = node.children_by_field_name("declarator", &mut cursor).collect();
+        let declarators: Vec<Node> =
+            node.children_by_field_name("declarator", &mut cursor).collect();
         for declarator in declarators {
             self.declarator(node, declarator, result, context);
         }
@@ -295,9 +318,12 @@ impl Reader<'_> {
                     }
                     inner
                 }
-                "pointer_declarator" | "array_declarator" | "init_declarator" => declarator.child_by_field_name("declarator"),
-                "reference_declarator" | "parenthesized_declarator" | "attributed_declarator" => declarator
-                    .named_child(declarator.named_child_count().saturating_sub(1) as u32),
+                "pointer_declarator" | "array_declarator" | "init_declarator" => {
+                    declarator.child_by_field_name("declarator")
+                }
+                "reference_declarator" | "parenthesized_declarator" | "attributed_declarator" => {
+                    declarator.named_child(declarator.named_child_count().saturating_sub(1) as u32)
+                }
                 _ => None,
             };
             let Some(next) = next else {
@@ -326,7 +352,8 @@ impl Reader<'_> {
         let from_macro = self.skeleton.macro_functions.binary_search(&first).is_ok();
         let parenthesis = if from_macro { first + 1 } else { self.token(parameters.start_byte()) };
         let initialisers = body.and_then(|(open, _)| {
-            let place = self.skeleton.initialisers.binary_search_by_key(&open, |&(body, _)| body).ok()?;
+            let place =
+                self.skeleton.initialisers.binary_search_by_key(&open, |&(body, _)| body).ok()?;
             Some(self.skeleton.initialisers[place].1)
         });
         self.out.functions.push(RawFunction {
@@ -343,7 +370,9 @@ impl Reader<'_> {
         let body = node.child_by_field_name("body").filter(|body| body.named_child_count() > 0);
         if let Some(body) = body {
             let function = self.out.functions.len() as u32 - 1;
-            self.out.scopes.push(RawScope { parent: context.scope, kind: RawScopeKind::Function(function) });
+            self.out
+                .scopes
+                .push(RawScope { parent: context.scope, kind: RawScopeKind::Function(function) });
             let scope = self.out.scopes.len() as u32 - 1;
             self.children(body, Context { scope, ..Context::default() });
         }
@@ -355,7 +384,12 @@ impl Reader<'_> {
         };
         let name = self.token(name.start_byte());
         let end = self.skeleton.last_token(node.end_byte()) as u32;
-        self.out.aliases.push(RawAlias { scope: context.scope, name, target: (name + 2, end), template: context.template });
+        self.out.aliases.push(RawAlias {
+            scope: context.scope,
+            name,
+            target: (name + 2, end),
+            template: context.template,
+        });
     }
 
     fn typedef(&mut self, node: Node, context: Context) {
@@ -363,12 +397,16 @@ impl Reader<'_> {
             self.visit(kind, context);
         }
         let mut cursor = node.walk();
-        let declarators: Vec<Node> = node.children_by_field_name("declarator", &mut cursor).collect();
+        let declarators: Vec<Node> =
+            node.children_by_field_name("declarator", &mut cursor).collect();
         for mut declarator in declarators {
             let mut plain = true;
             for _ in 0..100 {
                 plain &= !matches!(declarator.kind(), "function_declarator" | "array_declarator");
-                match declarator.child_by_field_name("declarator").or_else(|| declarator.named_child(0)) {
+                match declarator
+                    .child_by_field_name("declarator")
+                    .or_else(|| declarator.named_child(0))
+                {
                     Some(inner) => declarator = inner,
                     None => break,
                 }
@@ -386,7 +424,11 @@ impl Reader<'_> {
         let end = self.skeleton.last_token(node.end_byte()) as u32;
         let kind = if namespace { RawUsingKind::Namespace } else { RawUsingKind::Name };
         for (start, end) in self.source.split_commas(start as usize, end as usize) {
-            self.out.usings.push(RawUsing { scope: context.scope, path: (start as u32, end as u32), kind });
+            self.out.usings.push(RawUsing {
+                scope: context.scope,
+                path: (start as u32, end as u32),
+                kind,
+            });
         }
     }
 

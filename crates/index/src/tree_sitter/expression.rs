@@ -35,7 +35,13 @@ fn binary(source: &Source, at: usize) -> Option<(u8, usize, bool)> {
 
 impl Body<'_, '_> {
     /// Reads an expression whose operators bind at least as tightly as `lowest`: 0 with commas, 2 without.
-    pub(crate) fn expression(&mut self, source: &Source, i: &mut usize, end: usize, lowest: u8) -> Value {
+    pub(crate) fn expression(
+        &mut self,
+        source: &Source,
+        i: &mut usize,
+        end: usize,
+        lowest: u8,
+    ) -> Value {
         if self.depth >= DEEPEST {
             self.too_deep = true;
             *i = end;
@@ -76,7 +82,12 @@ impl Body<'_, '_> {
                 self.construct(&ty, &arguments);
                 continue;
             }
-            let right = self.expression(source, i, end, if from_right { precedence } else { precedence + 1 });
+            let right = self.expression(
+                source,
+                i,
+                end,
+                if from_right { precedence } else { precedence + 1 },
+            );
             left = match source.kind(at) {
                 Kind::Comma => right,
                 Kind::AmpAmp | Kind::PipePipe => {
@@ -94,8 +105,11 @@ impl Body<'_, '_> {
     }
 
     fn conditional(&mut self, middle: Value, right: Value) -> Value {
-        let (mut chosen, mut other) =
-            if middle.ty.is_unknown() || middle.ty.base == Base::Null { (right, middle) } else { (middle, right) };
+        let (mut chosen, mut other) = if middle.ty.is_unknown() || middle.ty.base == Base::Null {
+            (right, middle)
+        } else {
+            (middle, right)
+        };
         if other.ty.class().is_some() && chosen.ty.class().is_none() {
             std::mem::swap(&mut chosen, &mut other);
         }
@@ -121,7 +135,14 @@ impl Body<'_, '_> {
             return Value::unknown();
         }
         let operator = match source.kind(at) {
-            kind @ (Kind::Star | Kind::Amp | Kind::Not | Kind::Minus | Kind::Plus | Kind::Tilde | Kind::PlusPlus | Kind::MinusMinus) => kind,
+            kind @ (Kind::Star
+            | Kind::Amp
+            | Kind::Not
+            | Kind::Minus
+            | Kind::Plus
+            | Kind::Tilde
+            | Kind::PlusPlus
+            | Kind::MinusMinus) => kind,
             Kind::AmpAmp => {
                 // The address of a label.
                 *i += 2;
@@ -149,7 +170,11 @@ impl Body<'_, '_> {
             }
             Kind::Throw | Kind::Return => {
                 *i += 1;
-                return if *i < end && source.kind(*i) != Kind::Semi { self.expression(source, i, end, 2) } else { Value::unknown() };
+                return if *i < end && source.kind(*i) != Kind::Semi {
+                    self.expression(source, i, end, 2)
+                } else {
+                    Value::unknown()
+                };
             }
             Kind::ColonColon if matches!(source.kind(at + 1), Kind::New | Kind::Delete) => {
                 *i += 1;
@@ -194,7 +219,9 @@ impl Body<'_, '_> {
                 Value::temporary(ty.pointer_to())
             }
             Kind::Star if ty.pointer > 0 => Value::left(Type { pointer: ty.pointer - 1, ..ty }),
-            Kind::Star if matches!(ty.base, Base::Standard(..)) => Value::left(standard::pointee(&ty)),
+            Kind::Star if matches!(ty.base, Base::Standard(..)) => {
+                Value::left(standard::pointee(&ty))
+            }
             Kind::Not if ty.class().is_some() => {
                 let found = self.unary_operator("operator!", &operand);
                 found.unwrap_or_else(|| {
@@ -202,9 +229,9 @@ impl Body<'_, '_> {
                     Value::of(Base::Bool)
                 })
             }
-            _ if ty.class().is_some() => {
-                self.unary_operator(&format!("operator{text}"), &operand).unwrap_or_else(Value::unknown)
-            }
+            _ if ty.class().is_some() => self
+                .unary_operator(&format!("operator{text}"), &operand)
+                .unwrap_or_else(Value::unknown),
             Kind::Not => Value::of(Base::Bool),
             Kind::PlusPlus | Kind::MinusMinus => Value::left(ty),
             _ => Value::temporary(ty),
@@ -217,18 +244,43 @@ impl Body<'_, '_> {
         let close = source.mate(open);
         let starts = matches!(
             source.kind(open + 1),
-            Kind::Ident | Kind::ColonColon | Kind::Builtin | Kind::Const | Kind::Class | Kind::Enum | Kind::Typename
+            Kind::Ident
+                | Kind::ColonColon
+                | Kind::Builtin
+                | Kind::Const
+                | Kind::Class
+                | Kind::Enum
+                | Kind::Typename
         );
         if !starts || close == open || close + 1 >= end {
             return None;
         }
         let operand = matches!(
             source.kind(close + 1),
-            Kind::Ident | Kind::Number | Kind::Str | Kind::Char | Kind::LParen | Kind::This | Kind::Nullptr | Kind::Tilde
-                | Kind::True | Kind::False | Kind::ColonColon | Kind::Cast | Kind::Sizeof | Kind::New | Kind::Star | Kind::Amp
-                | Kind::Minus | Kind::Not | Kind::Builtin | Kind::LBrace
+            Kind::Ident
+                | Kind::Number
+                | Kind::Str
+                | Kind::Char
+                | Kind::LParen
+                | Kind::This
+                | Kind::Nullptr
+                | Kind::Tilde
+                | Kind::True
+                | Kind::False
+                | Kind::ColonColon
+                | Kind::Cast
+                | Kind::Sizeof
+                | Kind::New
+                | Kind::Star
+                | Kind::Amp
+                | Kind::Minus
+                | Kind::Not
+                | Kind::Builtin
+                | Kind::LBrace
         );
-        if !operand || (source.kind(open + 1) == Kind::Ident && self.is_local(name(source.text(open + 1)))) {
+        if !operand
+            || (source.kind(open + 1) == Kind::Ident && self.is_local(name(source.text(open + 1))))
+        {
             return None;
         }
         let (ty, next) = self.symbols.parse_type(source, open + 1, close, self.place())?;
@@ -318,7 +370,10 @@ impl Body<'_, '_> {
                     *i += 1;
                 }
                 // Pasted macros such as PRIu64, and suffixes.
-                while *i < end && source.kind(*i) == Kind::Ident && matches!(source.kind(*i + 1), Kind::Str) {
+                while *i < end
+                    && source.kind(*i) == Kind::Ident
+                    && matches!(source.kind(*i + 1), Kind::Str)
+                {
                     *i += 2;
                 }
                 Value::temporary(Type { constant: true, ..Type::of(Base::Char).pointer_to() })
@@ -326,7 +381,10 @@ impl Body<'_, '_> {
             Kind::Char => Value::of(Base::Char),
             Kind::True | Kind::False => Value::of(Base::Bool),
             Kind::Nullptr => Value::of(Base::Null),
-            Kind::This => self.this.clone().map_or_else(Value::unknown, |ty| Value::temporary(ty.pointer_to())),
+            Kind::This => self
+                .this
+                .clone()
+                .map_or_else(Value::unknown, |ty| Value::temporary(ty.pointer_to())),
             Kind::LParen => {
                 let close = source.mate(at);
                 let mut inner = at + 1;
@@ -340,9 +398,9 @@ impl Body<'_, '_> {
                 Value { local: false, ..value }
             }
             Kind::LBrace => {
-                self.arguments(source, at);
+                let values = self.arguments(source, at);
                 *i = source.past(at);
-                Value::of(Base::List)
+                Value { callee: Callee::List(values), ..Value::of(Base::List) }
             }
             Kind::LBracket => self.lambda(source, i, at, end),
             Kind::New => self.new_expression(source, i, end),
@@ -373,7 +431,10 @@ impl Body<'_, '_> {
         let Some(past) = source.past_angles(*i, end) else {
             return Value::unknown();
         };
-        let ty = self.symbols.parse_type(source, *i + 1, past - 1, self.place()).map_or(Type::UNKNOWN, |(ty, _)| ty);
+        let ty = self
+            .symbols
+            .parse_type(source, *i + 1, past - 1, self.place())
+            .map_or(Type::UNKNOWN, |(ty, _)| ty);
         *i = past;
         if source.kind(past) == Kind::LParen {
             let arguments = self.arguments(source, past);
@@ -387,7 +448,10 @@ impl Body<'_, '_> {
 
     /// A cast to a class makes an object, one from a class may run its conversion.
     fn cast(&mut self, ty: &Type, operand: &Value) {
-        if ty.reference == Reference::None && ty.class().is_some() && operand.ty.class() != ty.class() {
+        if ty.reference == Reference::None
+            && ty.class().is_some()
+            && operand.ty.class() != ty.class()
+        {
             self.construct(ty, std::slice::from_ref(operand));
         } else if ty.pointer == 0 && operand.ty.class().is_some() && ty.class().is_none() {
             self.copy(operand, ty);
@@ -443,7 +507,11 @@ impl Body<'_, '_> {
         if source.kind(*i) == Kind::LParen && *i < end {
             let (parameters, _) = self.symbols.parameters(source, *i, self.place());
             for parameter in parameters {
-                let ty = if matches!(parameter.ty.base, Base::Auto) { Type::of(Base::Dependent) } else { parameter.ty };
+                let ty = if matches!(parameter.ty.base, Base::Auto) {
+                    Type::of(Base::Dependent)
+                } else {
+                    parameter.ty
+                };
                 self.locals.push((parameter.name, ty.without_reference()));
             }
             *i = source.past(*i);
@@ -468,7 +536,8 @@ impl Body<'_, '_> {
         }
         let (open, close) = (*i, source.mate(*i));
         *i = close.max(open) + 1;
-        let outer_result = std::mem::replace(&mut self.result, result.clone().unwrap_or(Type::UNKNOWN));
+        let outer_result =
+            std::mem::replace(&mut self.result, result.clone().unwrap_or(Type::UNKNOWN));
         let outer_returned = self.returned.take();
         self.statements(source, open + 1, close);
         let returned = std::mem::replace(&mut self.returned, outer_returned);

@@ -28,7 +28,9 @@ impl Includes {
                     .tokens
                     .includes
                     .iter()
-                    .filter_map(|&(start, end)| operand(file.text.get(start as usize..end as usize)?))
+                    .filter_map(|&(start, end)| {
+                        operand(file.text.get(start as usize..end as usize)?)
+                    })
                     .flat_map(|path| meant(path, name, names, &by_last))
                     .collect();
                 direct.sort_unstable();

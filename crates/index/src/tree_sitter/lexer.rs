@@ -169,7 +169,8 @@ impl Lexer<'_> {
                 }
             }
             b"elif" | b"elifdef" | b"elifndef" | b"else" => {
-                if conditions.alternative(name, rest) == Verdict::Skip {
+                let verdict = conditions.alternative(name, rest);
+                if verdict == Verdict::Skip {
                     self.skip(conditions);
                 }
             }

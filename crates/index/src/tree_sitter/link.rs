@@ -41,7 +41,11 @@ fn same_parameters(left: &Function, right: &Function) -> bool {
         && left.constant == right.constant
         && left.local_to == right.local_to
         && left.template.len() == right.template.len()
-        && left.parameters.iter().zip(&right.parameters).all(|(left, right)| may_equal(&left.ty, &right.ty))
+        && left
+            .parameters
+            .iter()
+            .zip(&right.parameters)
+            .all(|(left, right)| may_equal(&left.ty, &right.ty))
 }
 
 fn may_equal(left: &Type, right: &Type) -> bool {

@@ -45,7 +45,14 @@ impl<'a> Symbols<'a> {
         found
     }
 
-    fn collect(&self, scope: ScopeId, wanted: Name, file: u32, depth: usize, found: &mut Vec<Entry>) {
+    fn collect(
+        &self,
+        scope: ScopeId,
+        wanted: Name,
+        file: u32,
+        depth: usize,
+        found: &mut Vec<Entry>,
+    ) {
         let entries = self.entries(scope, wanted);
         found.extend(entries.iter().filter(|entry| self.can_see(file, entry)));
         let data = self.scope(scope);
@@ -66,7 +73,9 @@ impl<'a> Symbols<'a> {
                     let known = found.len();
                     let mut more = Vec::new();
                     self.collect(namespace, wanted, file, depth + 2, &mut more);
-                    more.retain(|entry| found[..known].iter().all(|old| old.entity != entry.entity));
+                    more.retain(|entry| {
+                        found[..known].iter().all(|old| old.entity != entry.entity)
+                    });
                     found.extend(more);
                 }
             }
@@ -156,13 +165,14 @@ impl<'a> Symbols<'a> {
             }
             components.push(Component { at: i, arguments: None });
             i += 1;
-            if source.kind(i) == Kind::Lt && i < end && arguments(&components) {
-                if let Some(past) = source.past_angles(i, end) {
-                    if let Some(last) = components.last_mut() {
-                        last.arguments = Some((i + 1, past - 1));
-                    }
-                    i = past;
-                }
+            if source.kind(i) == Kind::Lt
+                && i < end
+                && arguments(&components)
+                && let Some(past) = source.past_angles(i, end)
+                && let Some(last) = components.last_mut()
+            {
+                last.arguments = Some((i + 1, past - 1));
+                i = past;
             }
             if source.kind(i) == Kind::ColonColon
                 && i + 1 < end
@@ -192,7 +202,8 @@ impl<'a> Symbols<'a> {
                     let Base::Class(scope, _) = ty.base else {
                         return Err(ty.clone());
                     };
-                    let found = self.preferred(self.in_scope(scope, wanted, place.file), place.file);
+                    let found =
+                        self.preferred(self.in_scope(scope, wanted, place.file), place.file);
                     match self.entry_scope(&found, source, *component, place) {
                         Some(next) => next,
                         None => return Err(Type::UNKNOWN),
@@ -207,7 +218,13 @@ impl<'a> Symbols<'a> {
         current.ok_or(Type::UNKNOWN)
     }
 
-    fn scope_named(&self, source: &Source, component: Component, wanted: Name, place: Place) -> Result<Type, Type> {
+    fn scope_named(
+        &self,
+        source: &Source,
+        component: Component,
+        wanted: Name,
+        place: Place,
+    ) -> Result<Type, Type> {
         if let Some((_, ty)) = place.types.iter().rev().find(|(known, _)| *known == wanted) {
             return Ok(ty.clone());
         }
@@ -228,7 +245,13 @@ impl<'a> Symbols<'a> {
     }
 
     /// The namespace, class or alias among the entries, as a type.
-    fn entry_scope(&self, found: &[Entry], source: &Source, component: Component, place: Place) -> Option<Type> {
+    fn entry_scope(
+        &self,
+        found: &[Entry],
+        source: &Source,
+        component: Component,
+        place: Place,
+    ) -> Option<Type> {
         found.iter().find_map(|entry| match entry.entity {
             Entity::Namespace(scope) => Some(scope_type(scope)),
             Entity::Class(_) | Entity::Alias(_) | Entity::Using(_) | Entity::Enum(_) => {
@@ -252,7 +275,10 @@ impl<'a> Symbols<'a> {
                     Some((start, end)) => Some(self.type_arguments(source, start, end, place)),
                     None => self.own_arguments(scope, place),
                 };
-                Some(Type::of(Base::Class(scope, arguments.filter(|list| !list.is_empty()).map(Into::into))))
+                Some(Type::of(Base::Class(
+                    scope,
+                    arguments.filter(|list| !list.is_empty()).map(Into::into),
+                )))
             }
             Entity::Enum(id) => Some(Type::of(Base::Enum(id))),
             Entity::Alias(id) => {
@@ -261,21 +287,36 @@ impl<'a> Symbols<'a> {
                 if alias.target.1 <= alias.target.0 {
                     return Some(Type::UNKNOWN);
                 }
-                let inner = Place { file: alias.file, scope: alias.scope, template: &alias.template, types: &[], ..place };
+                let inner = Place {
+                    file: alias.file,
+                    scope: alias.scope,
+                    template: &alias.template,
+                    types: &[],
+                    ..place
+                };
                 let target = self.source(alias.file);
-                let (ty, _) = self.parse_type(&target, alias.target.0 as usize, alias.target.1 as usize, inner)?;
+                let (ty, _) = self.parse_type(
+                    &target,
+                    alias.target.0 as usize,
+                    alias.target.1 as usize,
+                    inner,
+                )?;
                 let Some((start, end)) = component.arguments else {
                     return Some(ty);
                 };
                 let arguments = self.type_arguments(source, start, end, place);
-                let bindings: Vec<(Name, Type)> = alias.template.iter().copied().zip(arguments).collect();
-                Some(ty.substitute(&bindings))
+                let open = arguments.iter().any(Type::is_dependent);
+                let bindings: Vec<(Name, Type)> =
+                    alias.template.iter().copied().zip(arguments).collect();
+                let ty = ty.substitute(&bindings);
+                Some(if open { ty } else { ty.settled() })
             }
             Entity::Using(id) => {
                 let place = place.deeper()?;
                 let (scope, file, range) = self.usings[id as usize];
                 let inner = Place { file, scope, template: &[], types: &[], ..place };
-                self.parse_type(&self.source(file), range.0 as usize, range.1 as usize, inner).map(|(ty, _)| ty)
+                self.parse_type(&self.source(file), range.0 as usize, range.1 as usize, inner)
+                    .map(|(ty, _)| ty)
             }
             _ => None,
         }
@@ -295,26 +336,44 @@ impl<'a> Symbols<'a> {
         let mut scope = place.scope;
         while scope != GLOBAL {
             if scope == owner {
-                return Some(template.iter().map(|&parameter| Type::of(Base::Parameter(parameter))).collect());
+                return Some(
+                    template
+                        .iter()
+                        .map(|&parameter| Type::of(Base::Parameter(parameter)))
+                        .collect(),
+                );
             }
             scope = self.scope(scope).parent;
         }
         None
     }
 
-    pub(crate) fn type_arguments(&self, source: &Source, start: usize, end: usize, place: Place) -> Vec<Type> {
+    pub(crate) fn type_arguments(
+        &self,
+        source: &Source,
+        start: usize,
+        end: usize,
+        place: Place,
+    ) -> Vec<Type> {
         let Some(place) = place.deeper() else {
             return Vec::new();
         };
         source
             .split_commas(start, end)
             .into_iter()
-            .map(|(start, end)| self.parse_type(source, start, end, place).map_or(Type::UNKNOWN, |(ty, _)| ty))
+            .map(|(start, end)| {
+                self.parse_type(source, start, end, place).map_or(Type::UNKNOWN, |(ty, _)| ty)
+            })
             .collect()
     }
 
     /// The type that an unqualified name names.
-    pub(crate) fn type_named(&self, source: &Source, component: Component, place: Place) -> Option<Type> {
+    pub(crate) fn type_named(
+        &self,
+        source: &Source,
+        component: Component,
+        place: Place,
+    ) -> Option<Type> {
         let wanted = name(source.text(component.at));
         if let Some((_, ty)) = place.types.iter().rev().find(|(known, _)| *known == wanted) {
             return Some(ty.clone());
@@ -332,7 +391,10 @@ impl<'a> Symbols<'a> {
                 .iter()
                 .copied()
                 .filter(|entry| {
-                    matches!(entry.entity, Entity::Class(_) | Entity::Alias(_) | Entity::Enum(_) | Entity::Using(_))
+                    matches!(
+                        entry.entity,
+                        Entity::Class(_) | Entity::Alias(_) | Entity::Enum(_) | Entity::Using(_)
+                    )
                 })
                 .collect();
             for entry in self.preferred(types, place.file) {
@@ -372,11 +434,12 @@ impl<'a> Symbols<'a> {
             return;
         };
         let data = self.scope(*scope);
-        let template = if data.template.is_empty() && data.kind == ScopeKind::Class && arguments.is_some() {
-            &self.scope(data.parent).template
-        } else {
-            &data.template
-        };
+        let template =
+            if data.template.is_empty() && data.kind == ScopeKind::Class && arguments.is_some() {
+                &self.scope(data.parent).template
+            } else {
+                &data.template
+            };
         for (place, &parameter) in template.iter().enumerate() {
             let bound = arguments.as_deref().and_then(|list| list.get(place)).cloned();
             bindings.push((parameter, bound.unwrap_or(Type::UNKNOWN)));

@@ -12,6 +12,8 @@ pub(crate) struct Macro {
     pub(crate) parameters: Option<Vec<String>>,
     pub(crate) body: String,
     pub(crate) role: Role,
+    /// The file that defines it.
+    pub(crate) file: u32,
 }
 
 /// What a macro does to the declarations around it.
@@ -27,34 +29,55 @@ pub(crate) enum Role {
     Other,
 }
 
-/// All macros of a project by name. Where there are several definitions the first that has a body counts.
+/// All macros of a project by name. Where there are several definitions the first counts.
 #[derive(Debug, Default)]
 pub(crate) struct Macros {
     table: FxHashMap<String, Macro>,
+    /// Other definitions of the same names, by file.
+    others: FxHashMap<String, Vec<Macro>>,
 }
 
 impl Macros {
     /// Reads the `#define` lines of all files.
     pub(crate) fn gather<'a>(files: impl Iterator<Item = (&'a str, &'a Tokens)>) -> Self {
         let mut table: FxHashMap<String, Macro> = FxHashMap::default();
-        for (text, tokens) in files {
+        let mut others: FxHashMap<String, Vec<Macro>> = FxHashMap::default();
+        for (file, (text, tokens)) in files.enumerate() {
             for &(start, end) in &tokens.defines {
                 let line = text.get(start as usize..end as usize).unwrap_or("");
-                if let Some((name, definition)) = read(line) {
-                    let known = table.entry(name).or_insert_with(|| definition.clone());
-                    if known.body.is_empty() {
-                        *known = definition;
+                let Some((name, mut definition)) = read(line) else { continue };
+                definition.file = file as u32;
+                match table.get_mut(&name) {
+                    None => {
+                        table.insert(name, definition);
                     }
+                    Some(known) if known.body != definition.body => {
+                        others.entry(name).or_default().push(definition)
+                    }
+                    Some(_) => {}
                 }
             }
         }
-        let mut macros = Self { table };
+        let mut macros = Self { table, others };
         macros.classify();
         macros
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Macro> {
         self.table.get(name)
+    }
+
+    /// The definition that a file sees: its own, else one of those that `sees` says it includes, else the first.
+    pub(crate) fn seen(&self, name: &str, file: u32, sees: impl Fn(u32) -> bool) -> Option<&Macro> {
+        let first = self.table.get(name)?;
+        let Some(others) = self.others.get(name) else {
+            return Some(first);
+        };
+        let all = || std::iter::once(first).chain(others);
+        all()
+            .find(|definition| definition.file == file)
+            .or_else(|| all().find(|d| sees(d.file)))
+            .or(Some(first))
     }
 
     /// The macros that stand for one name: (macro, name), in the macros' order.
@@ -70,10 +93,16 @@ impl Macros {
     }
 
     fn classify(&mut self) {
-        let roles: Vec<(String, Role)> =
-            self.table.iter().map(|(name, definition)| (name.clone(), self.role(definition))).collect();
+        let roles: Vec<(String, Role)> = self
+            .table
+            .iter()
+            .map(|(name, definition)| (name.clone(), self.role(definition)))
+            .collect();
         for (name, role) in roles {
             if let Some(definition) = self.table.get_mut(&name) {
+                definition.role = role;
+            }
+            for definition in self.others.get_mut(&name).into_iter().flatten() {
                 definition.role = role;
             }
         }
@@ -109,7 +138,12 @@ impl Macros {
                 continue;
             }
             match source.kind(i) {
-                Kind::Specifier | Kind::Static | Kind::Virtual | Kind::Volatile | Kind::Override | Kind::Final => i += 1,
+                Kind::Specifier
+                | Kind::Static
+                | Kind::Virtual
+                | Kind::Volatile
+                | Kind::Override
+                | Kind::Final => i += 1,
                 Kind::Extern => i += 1 + usize::from(source.kind(i + 1) == Kind::Str),
                 Kind::Noexcept if source.kind(i + 1) == Kind::LParen => i = source.past(i + 1),
                 Kind::Noexcept => i += 1,
@@ -121,7 +155,12 @@ impl Macros {
                             let tokens = lex(&definition.body);
                             self.is_decoration(&Source::new(&definition.body, &tokens), depth - 1)
                         });
-                    if !nested && !matches!(name, "_Pragma" | "__pragma" | "__forceinline" | "__cdecl" | "__stdcall") {
+                    if !nested
+                        && !matches!(
+                            name,
+                            "_Pragma" | "__pragma" | "__forceinline" | "__cdecl" | "__stdcall"
+                        )
+                    {
                         return false;
                     }
                     i += 1;
@@ -157,11 +196,15 @@ fn read(line: &str) -> Option<(String, Macro)> {
         rest = &inner[close + 1..];
     }
     let body = rest.replace("\\\r\n", " ").replace("\\\n", " ").trim().to_owned();
-    Some((name.to_owned(), Macro { parameters, body, role: Role::Other }))
+    Some((name.to_owned(), Macro { parameters, body, role: Role::Other, file: 0 }))
 }
 
 /// The text that a use of a function-like macro stands for; `None` if the arguments do not fit.
-pub(crate) fn expand(definition: &Macro, parameters: &[String], arguments: &[&str]) -> Option<String> {
+pub(crate) fn expand(
+    definition: &Macro,
+    parameters: &[String],
+    arguments: &[&str],
+) -> Option<String> {
     const LONGEST: usize = 64 * 1024;
     let variadic = parameters.last().is_some_and(|p| p.ends_with("..."));
     if definition.body.len() > LONGEST || (!variadic && arguments.len() > parameters.len()) {
@@ -174,7 +217,8 @@ pub(crate) fn expand(definition: &Macro, parameters: &[String], arguments: &[&st
     for i in 0..source.len() {
         let word = source.text(i);
         if word == "#" {
-            pasted = source.text(i + 1) == "#" && source.adjacent(i) || pasted && i > 0 && source.text(i - 1) == "#";
+            pasted = source.text(i + 1) == "#" && source.adjacent(i)
+                || pasted && i > 0 && source.text(i - 1) == "#";
             continue;
         }
         if !pasted {
@@ -185,7 +229,9 @@ pub(crate) fn expand(definition: &Macro, parameters: &[String], arguments: &[&st
             && source.text(i - 1) == "#"
             && !(i > 1 && source.text(i - 2) == "#")
             && source.text(i + 1) != "#";
-        let place = parameters.iter().position(|p| p == word || (word == "__VA_ARGS__" && p.ends_with("...")));
+        let place = parameters
+            .iter()
+            .position(|p| p == word || (word == "__VA_ARGS__" && p.ends_with("...")));
         match place {
             Some(_) if stringized => text.push_str("\"\""),
             Some(place) if parameters[place].ends_with("...") => {

@@ -13,7 +13,11 @@ use super::symbols::*;
 use super::types::{Base, Name, ScopeId, Type, name};
 
 /// Merges the files' declarations. Headers come first, so that what they declare is known when sources define it.
-pub(crate) fn merge<'a>(names: &[&str], files: &'a [ParsedFile<'a>], macros: &'a Macros) -> Symbols<'a> {
+pub(crate) fn merge<'a>(
+    names: &[&str],
+    files: &'a [ParsedFile<'a>],
+    macros: &'a Macros,
+) -> Symbols<'a> {
     let global = new_scope(ScopeKind::Namespace, GLOBAL, String::new(), 0, EVERYWHERE);
     let symbols = Symbols {
         files,
@@ -25,8 +29,14 @@ pub(crate) fn merge<'a>(names: &[&str], files: &'a [ParsedFile<'a>], macros: &'a
         usings: Vec::new(),
         enums: Vec::new(),
         members: FxHashMap::default(),
-        file_scopes: files.iter().map(|file| Vec::with_capacity(file.declarations.scopes.len())).collect(),
-        function_of: files.iter().map(|file| vec![u32::MAX; file.declarations.functions.len()]).collect(),
+        file_scopes: files
+            .iter()
+            .map(|file| Vec::with_capacity(file.declarations.scopes.len()))
+            .collect(),
+        function_of: files
+            .iter()
+            .map(|file| vec![u32::MAX; file.declarations.functions.len()])
+            .collect(),
         headers: names.iter().map(|name| is_header(name)).collect(),
         includes: Includes::new(names, files),
     };
@@ -37,6 +47,7 @@ pub(crate) fn merge<'a>(names: &[&str], files: &'a [ParsedFile<'a>], macros: &'a
     for &file in &order {
         merger.scopes(file);
     }
+    merger.inline_twins();
     for &file in &order {
         merger.names(file);
     }
@@ -100,29 +111,41 @@ impl<'a> Merger<'a> {
         let data = &files[file as usize];
         let source = data.source();
         for raw in &data.declarations.scopes {
-            let (parent, local_to) =
-                self.symbols.file_scopes[file as usize].get(raw.parent as usize).copied().unwrap_or((GLOBAL, EVERYWHERE));
+            let (parent, local_to) = self.symbols.file_scopes[file as usize]
+                .get(raw.parent as usize)
+                .copied()
+                .unwrap_or((GLOBAL, EVERYWHERE));
             let entered = match &raw.kind {
                 RawScopeKind::File => (GLOBAL, EVERYWHERE),
                 RawScopeKind::Namespace { name: text, .. } if text.is_empty() => {
                     (parent, if self.headers[file as usize] { local_to } else { file })
                 }
-                RawScopeKind::Namespace { name: text, inline } => (self.namespace(parent, text, *inline, file), local_to),
+                RawScopeKind::Namespace { name: text, inline } => {
+                    (self.namespace(parent, text, *inline, file), local_to)
+                }
                 RawScopeKind::Class(class) => {
                     let class = &data.declarations.classes[*class as usize];
                     let path = function_name(&source, class.name.0 as usize, class.name.1 as usize);
                     let mut parent = parent;
                     if !path.qualifiers.is_empty()
-                        && let Ok(ty) = self.symbols.qualifier(&source, &path.qualifiers, false, Place::new(file, parent))
+                        && let Ok(ty) = self.symbols.qualifier(
+                            &source,
+                            &path.qualifiers,
+                            false,
+                            Place::new(file, parent),
+                        )
                         && let Base::Class(scope, _) = ty.base
                     {
                         parent = scope;
                     }
                     let text = if class.name.0 == class.name.1 { String::new() } else { path.text };
                     let specialised = source.kind(path.at + 1) == Kind::Lt;
-                    let mut scope = new_scope(ScopeKind::Class, parent, text.clone(), file, local_to);
+                    let mut scope =
+                        new_scope(ScopeKind::Class, parent, text.clone(), file, local_to);
                     scope.base_range = class.bases;
-                    scope.template = class.template.map_or_else(Vec::new, |at| template_parameters(&source, at as usize, macros));
+                    scope.template = class.template.map_or_else(Vec::new, |at| {
+                        template_parameters(&source, at as usize, macros)
+                    });
                     if !path.qualifiers.is_empty() {
                         // The first list is that of the class around it.
                         let outer = self.symbols.scope(parent).template.len();
@@ -137,8 +160,18 @@ impl<'a> Merger<'a> {
                 }
                 RawScopeKind::Function(function) => {
                     let function = &data.declarations.functions[*function as usize];
-                    let path = function_name(&source, function.name.0 as usize, function.name.1 as usize);
-                    (self.add_scope(new_scope(ScopeKind::Function, parent, path.text, file, file)), file)
+                    let path =
+                        function_name(&source, function.name.0 as usize, function.name.1 as usize);
+                    (
+                        self.add_scope(new_scope(
+                            ScopeKind::Function,
+                            parent,
+                            path.text,
+                            file,
+                            file,
+                        )),
+                        file,
+                    )
                 }
             };
             self.symbols.file_scopes[file as usize].push(entered);
@@ -147,12 +180,19 @@ impl<'a> Merger<'a> {
 
     fn namespace(&mut self, parent: ScopeId, text: &str, inline: bool, file: u32) -> ScopeId {
         let wanted = name(text);
-        let known = self.symbols.entries(parent, wanted).iter().find_map(|entry| match entry.entity {
-            Entity::Namespace(scope) => Some(scope),
-            _ => None,
-        });
+        let known =
+            self.symbols.entries(parent, wanted).iter().find_map(|entry| match entry.entity {
+                Entity::Namespace(scope) => Some(scope),
+                _ => None,
+            });
         let scope = known.unwrap_or_else(|| {
-            let scope = self.add_scope(new_scope(ScopeKind::Namespace, parent, text.to_owned(), file, EVERYWHERE));
+            let scope = self.add_scope(new_scope(
+                ScopeKind::Namespace,
+                parent,
+                text.to_owned(),
+                file,
+                EVERYWHERE,
+            ));
             self.enter(parent, wanted, Entity::Namespace(scope), file, EVERYWHERE);
             scope
         });
@@ -163,13 +203,35 @@ impl<'a> Merger<'a> {
         scope
     }
 
+    /// `a::detail` and `a::v1::detail` of an inline `v1` are found under one name.
+    fn inline_twins(&mut self) {
+        for id in 0..self.symbols.scopes.len() as u32 {
+            let inner = self.symbols.scope(id);
+            let middle = self.symbols.scope(inner.parent);
+            let is_inline = inner.parent != GLOBAL
+                && self.symbols.scope(middle.parent).usings.contains(&(inner.parent, EVERYWHERE));
+            if inner.kind != ScopeKind::Namespace || !is_inline {
+                continue;
+            }
+            let entries = self.symbols.entries(middle.parent, name(&inner.name));
+            let twin = entries.iter().find_map(|entry| match entry.entity {
+                Entity::Namespace(scope) if scope != id => Some(scope),
+                _ => None,
+            });
+            if let Some(twin) = twin {
+                self.symbols.scopes[twin as usize].usings.push((id, EVERYWHERE));
+            }
+        }
+    }
+
     /// Classes without bodies, enumerations, variables and aliases.
     fn names(&mut self, file: u32) {
         let macros = self.symbols.macros;
         let files = self.symbols.files;
         let data = &files[file as usize];
         let source = data.source();
-        let place = |merger: &Self, scope: u32| merger.symbols.file_scopes[file as usize][scope as usize];
+        let place =
+            |merger: &Self, scope: u32| merger.symbols.file_scopes[file as usize][scope as usize];
         for class in data.declarations.classes.iter().filter(|class| class.body.is_none()) {
             let (scope, local_to) = place(self, class.scope);
             let path = function_name(&source, class.name.0 as usize, class.name.1 as usize);
@@ -181,7 +243,9 @@ impl<'a> Merger<'a> {
             let known = !self.symbols.unqualified(Place::new(file, scope), wanted).1.is_empty();
             if path.qualifiers.is_empty() && !known && !specialised {
                 let mut opaque = new_scope(ScopeKind::Class, scope, path.text, file, local_to);
-                opaque.template = class.template.map_or_else(Vec::new, |at| template_parameters(&source, at as usize, macros));
+                opaque.template = class
+                    .template
+                    .map_or_else(Vec::new, |at| template_parameters(&source, at as usize, macros));
                 let id = self.add_scope(opaque);
                 self.enter(scope, wanted, Entity::Class(id), file, local_to);
             }
@@ -194,8 +258,15 @@ impl<'a> Merger<'a> {
                 self.enter(scope, name(source.text(at as usize)), Entity::Enum(id), file, local_to);
             }
             if !raw.scoped {
-                for (start, _) in source.split_commas(raw.body.0 as usize + 1, raw.body.1 as usize) {
-                    self.enter(scope, name(source.text(start)), Entity::Enumerator(id), file, local_to);
+                for (start, _) in source.split_commas(raw.body.0 as usize + 1, raw.body.1 as usize)
+                {
+                    self.enter(
+                        scope,
+                        name(source.text(start)),
+                        Entity::Enumerator(id),
+                        file,
+                        local_to,
+                    );
                 }
             }
         }
@@ -205,19 +276,30 @@ impl<'a> Merger<'a> {
             if !path.qualifiers.is_empty() {
                 continue;
             }
-            let mutable = (raw.result.saturating_sub(2)..raw.name.0).any(|i| source.text(i as usize) == "mutable");
-            self.symbols.variables.push(Variable { scope, file, raw: number as u32, ty: Type::UNKNOWN, mutable });
+            let mutable = (raw.result.saturating_sub(2)..raw.name.0)
+                .any(|i| source.text(i as usize) == "mutable");
+            self.symbols.variables.push(Variable {
+                scope,
+                file,
+                raw: number as u32,
+                ty: Type::UNKNOWN,
+                mutable,
+            });
             let id = self.symbols.variables.len() as u32 - 1;
             self.enter(scope, name(&path.text), Entity::Variable(id), file, local_to);
         }
         for raw in &data.declarations.aliases {
             let (scope, local_to) = place(self, raw.scope);
-            let template = raw.template.map_or_else(Vec::new, |at| template_parameters(&source, at as usize, macros));
+            let template = raw
+                .template
+                .map_or_else(Vec::new, |at| template_parameters(&source, at as usize, macros));
             self.symbols.aliases.push(Alias { scope, file, target: raw.target, template });
             let id = self.symbols.aliases.len() as u32 - 1;
             let wanted = name(source.text(raw.name as usize));
             // `typedef struct X X;` says nothing new.
-            if raw.target.1 > raw.target.0 && source.text(raw.target.1 as usize - 1) == source.text(raw.name as usize) {
+            if raw.target.1 > raw.target.0
+                && source.text(raw.target.1 as usize - 1) == source.text(raw.name as usize)
+            {
                 continue;
             }
             self.enter(scope, wanted, Entity::Alias(id), file, local_to);
@@ -272,10 +354,17 @@ impl<'a> Merger<'a> {
                     }
                 }
                 RawUsingKind::Namespace | RawUsingKind::Alias(_) => {
-                    let Some((components, rooted, _)) = self.symbols.path(&source, start, end, |_| true) else {
+                    let Some((components, rooted, _)) =
+                        self.symbols.path(&source, start, end, |_| true)
+                    else {
                         continue;
                     };
-                    let found = self.symbols.qualifier(&source, &components, rooted, Place::new(file, scope));
+                    let found = self.symbols.qualifier(
+                        &source,
+                        &components,
+                        rooted,
+                        Place::new(file, scope),
+                    );
                     let Ok(Type { base: Base::Class(target, _), .. }) = found else {
                         continue;
                     };
@@ -303,7 +392,9 @@ impl<'a> Merger<'a> {
                 .split_commas(start as usize, end as usize)
                 .into_iter()
                 .filter_map(|(start, end)| {
-                    let first = (start..end).find(|&i| !matches!(source.kind(i), Kind::Access | Kind::Virtual | Kind::Colon))?;
+                    let first = (start..end).find(|&i| {
+                        !matches!(source.kind(i), Kind::Access | Kind::Virtual | Kind::Colon)
+                    })?;
                     self.symbols.parse_type(&source, first, end, place).map(|(ty, _)| ty)
                 })
                 .filter(|ty| ty.class() != Some(id as u32))
@@ -334,7 +425,14 @@ impl<'a> Merger<'a> {
     }
 
     /// The function that a declaration declares, made if it is new.
-    fn function(&mut self, file: u32, number: u32, raw: &RawFunction, source: &Source, path: FunctionName) -> u32 {
+    fn function(
+        &mut self,
+        file: u32,
+        number: u32,
+        raw: &RawFunction,
+        source: &Source,
+        path: FunctionName,
+    ) -> u32 {
         let (mut scope, mut local_to) = self.symbols.file_scopes[file as usize][raw.scope as usize];
         let in_class = self.symbols.scope(scope).kind == ScopeKind::Class;
         if raw.friend {
@@ -345,7 +443,8 @@ impl<'a> Merger<'a> {
         }
         let is_static = (raw.start..raw.name.0).any(|i| source.kind(i as usize) == Kind::Static);
         if !path.qualifiers.is_empty() {
-            let found = self.symbols.qualifier(source, &path.qualifiers, false, Place::new(file, scope));
+            let found =
+                self.symbols.qualifier(source, &path.qualifiers, false, Place::new(file, scope));
             if let Ok(Type { base: Base::Class(owner, _), .. }) = found {
                 scope = owner;
                 local_to = self.symbols.scope(owner).local_to;
@@ -358,8 +457,10 @@ impl<'a> Merger<'a> {
             if raw.from_macro { (Vec::new(), false) } else { parameter_tokens(source, open) };
         let after = source.past(open);
         let constant = source.kind(after) == Kind::Const;
-        let template = raw.template.map_or_else(Vec::new, |at| template_parameters(source, at as usize, self.symbols.macros));
-        let mut text = signature(source, &parameters, variadic);
+        let template = raw.template.map_or_else(Vec::new, |at| {
+            template_parameters(source, at as usize, self.symbols.macros)
+        });
+        let mut text = format!("({})", signature(source, &parameters, variadic));
         if constant {
             text.push_str(" const");
         }
@@ -422,18 +523,29 @@ impl<'a> Merger<'a> {
     }
 
     /// The declaration that an out-of-class definition means though its parameters are spelled otherwise.
-    fn likely_declaration(&self, scope: ScopeId, wanted: Name, parameters: usize, constant: bool) -> Option<u32> {
+    fn likely_declaration(
+        &self,
+        scope: ScopeId,
+        wanted: Name,
+        parameters: usize,
+        constant: bool,
+    ) -> Option<u32> {
         let data = self.symbols.scope(scope);
         let members: Vec<u32> = if wanted == name(&data.name) && data.kind == ScopeKind::Class {
             data.constructors.clone()
         } else {
             let entries = self.symbols.entries(scope, wanted).iter();
-            entries.filter_map(|entry| if let Entity::Function(id) = entry.entity { Some(id) } else { None }).collect()
+            entries
+                .filter_map(
+                    |entry| if let Entity::Function(id) = entry.entity { Some(id) } else { None },
+                )
+                .collect()
         };
         members.into_iter().find(|&id| {
             let function = self.symbols.function(id);
             let source = self.symbols.source(function.file);
-            let raw = &self.symbols.files[function.file as usize].declarations.functions[function.raw as usize];
+            let raw = &self.symbols.files[function.file as usize].declarations.functions
+                [function.raw as usize];
             function.definitions.is_empty()
                 && function.constant == constant
                 && parameter_tokens(&source, raw.name.1 as usize).0.len() == parameters

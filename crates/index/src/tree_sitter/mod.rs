@@ -47,7 +47,11 @@ pub fn parse(input: ProjectInput) -> Project {
     for (file, tokens) in input.files.iter().zip(&tokens) {
         if tokens.depth > DEEPEST {
             let detail = format!("brackets nest {} deep, more than {DEEPEST}", tokens.depth);
-            failures.push(Failure { file: file.name.clone(), cause: FailureCause::TooDeep, detail });
+            failures.push(Failure {
+                file: file.name.clone(),
+                cause: FailureCause::TooDeep,
+                detail,
+            });
         } else if let Some(byte) = tokens.unbalanced {
             let line = line_of(&file.text, byte as usize);
             let detail = format!("a bracket on line {line} has no partner");
@@ -59,7 +63,9 @@ pub fn parse(input: ProjectInput) -> Project {
         .files
         .par_iter()
         .zip(tokens)
-        .map_init(new_parser, |parser, (file, tokens)| parse_file(parser, &file.text, tokens, &macros))
+        .map_init(new_parser, |parser, (file, tokens)| {
+            parse_file(parser, &file.text, tokens, &macros)
+        })
         .collect();
     let names: Vec<&str> = input.files.iter().map(|file| file.name.as_str()).collect();
     let mut symbols = merge::merge(&names, &files, &macros);
@@ -80,7 +86,12 @@ fn new_parser() -> Parser {
     parser
 }
 
-fn parse_file<'a>(parser: &mut Parser, text: &'a str, tokens: Tokens, macros: &Macros) -> ParsedFile<'a> {
+fn parse_file<'a>(
+    parser: &mut Parser,
+    text: &'a str,
+    tokens: Tokens,
+    macros: &Macros,
+) -> ParsedFile<'a> {
     let tokens = if tokens.depth > DEEPEST { Tokens::default() } else { tokens };
     let source = Source::new(text, &tokens);
     let skeleton = skeleton::skeleton(source, macros);

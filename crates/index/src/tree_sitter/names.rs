@@ -27,12 +27,26 @@ pub(crate) fn function_name(source: &Source, start: usize, end: usize) -> Functi
             Kind::Operator => {
                 let conversion = matches!(
                     source.kind(i + 1),
-                    Kind::Ident | Kind::Builtin | Kind::Const | Kind::ColonColon | Kind::Auto | Kind::Typename | Kind::Decltype
+                    Kind::Ident
+                        | Kind::Builtin
+                        | Kind::Const
+                        | Kind::ColonColon
+                        | Kind::Auto
+                        | Kind::Typename
+                        | Kind::Decltype
                 );
                 let words = matches!(source.kind(i + 1), Kind::New | Kind::Delete) || conversion;
                 let mut text = String::from("operator");
                 for token in i + 1..end {
-                    if words && token == i + 1 || (conversion && !matches!(source.kind(token), Kind::Star | Kind::Amp | Kind::Lt | Kind::Gt | Kind::ColonColon) && source.kind(token - 1) != Kind::ColonColon && source.kind(token - 1) != Kind::Lt) {
+                    if words && token == i + 1
+                        || (conversion
+                            && !matches!(
+                                source.kind(token),
+                                Kind::Star | Kind::Amp | Kind::Lt | Kind::Gt | Kind::ColonColon
+                            )
+                            && source.kind(token - 1) != Kind::ColonColon
+                            && source.kind(token - 1) != Kind::Lt)
+                    {
                         text.push(' ');
                     }
                     text.push_str(source.text(token));
@@ -56,7 +70,12 @@ pub(crate) fn function_name(source: &Source, start: usize, end: usize) -> Functi
                     qualifiers.push(Component { at: i, arguments });
                     i = next + 1;
                 } else {
-                    return FunctionName { qualifiers, at: i, text: source.text(i).to_owned(), conversion: false };
+                    return FunctionName {
+                        qualifiers,
+                        at: i,
+                        text: source.text(i).to_owned(),
+                        conversion: false,
+                    };
                 }
             }
             _ => i += 1,
@@ -73,7 +92,9 @@ pub(crate) fn template_parameters(source: &Source, at: usize, macros: &Macros) -
         };
         let tokens = lex(&definition.body);
         let first = tokens.list.iter().position(|token| token.kind == Kind::Template);
-        return first.map_or_else(Vec::new, |at| parameter_names(&Source::new(&definition.body, &tokens), at));
+        return first.map_or_else(Vec::new, |at| {
+            parameter_names(&Source::new(&definition.body, &tokens), at)
+        });
     }
     parameter_names(source, at)
 }
@@ -153,8 +174,10 @@ fn one_parameter(source: &Source, start: usize, end: usize) -> ParameterTokens {
             }
             Kind::LParen => {
                 // A pointer or reference to a function or an array.
-                let inner = (i + 1..source.mate(i).min(end)).find(|&t| source.kind(t) == Kind::Ident);
-                if matches!(source.kind(i + 1), Kind::Star | Kind::Amp | Kind::AmpAmp) && !function {
+                let inner =
+                    (i + 1..source.mate(i).min(end)).find(|&t| source.kind(t) == Kind::Ident);
+                if matches!(source.kind(i + 1), Kind::Star | Kind::Amp | Kind::AmpAmp) && !function
+                {
                     function = true;
                     name = inner;
                 }
@@ -196,12 +219,20 @@ pub(crate) fn signature(source: &Source, parameters: &[ParameterTokens], variadi
         for i in parameter.start..parameter.type_end {
             match source.kind(i) {
                 Kind::ColonColon => continue,
-                Kind::Ident if source.kind(i + 1) == Kind::ColonColon && i + 1 < parameter.type_end => continue,
+                Kind::Ident
+                    if source.kind(i + 1) == Kind::ColonColon && i + 1 < parameter.type_end =>
+                {
+                    continue;
+                }
                 Kind::Specifier | Kind::Typename => continue,
                 Kind::Class if source.kind(i + 1) == Kind::Ident => continue,
                 Kind::LBracket | Kind::RBracket | Kind::Number => continue,
                 kind => {
-                    let is_word = source.text(i).bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+                    let is_word = source
+                        .text(i)
+                        .bytes()
+                        .next()
+                        .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
                     if word && is_word {
                         text.push(' ');
                     }
@@ -225,7 +256,12 @@ pub(crate) fn signature(source: &Source, parameters: &[ParameterTokens], variadi
 
 impl<'a> Symbols<'a> {
     /// Reads the types of a parameter list.
-    pub(crate) fn parameters(&self, source: &Source, open: usize, place: Place) -> (Vec<Parameter>, bool) {
+    pub(crate) fn parameters(
+        &self,
+        source: &Source,
+        open: usize,
+        place: Place,
+    ) -> (Vec<Parameter>, bool) {
         let (tokens, mut variadic) = parameter_tokens(source, open);
         let parameters = tokens
             .iter()

@@ -42,7 +42,9 @@ impl<'a> Symbols<'a> {
         user_defined: bool,
     ) -> Option<u32> {
         let required = function.parameters.iter().filter(|p| !p.optional).count();
-        if arguments.len() < required || (arguments.len() > function.parameters.len() && !function.variadic) {
+        if arguments.len() < required
+            || (arguments.len() > function.parameters.len() && !function.variadic)
+        {
             return None;
         }
         let mut cost = u32::from(!function.template.is_empty());
@@ -57,7 +59,9 @@ impl<'a> Symbols<'a> {
         }
         for (place, argument) in arguments.iter().enumerate() {
             cost += match function.parameters.get(place) {
-                Some(parameter) => self.conversion(argument, &parameter.ty.substitute(bindings), user_defined)?,
+                Some(parameter) => {
+                    self.conversion(argument, &parameter.ty.substitute(bindings), user_defined)?
+                }
                 None => 10,
             };
         }
@@ -70,23 +74,36 @@ impl<'a> Symbols<'a> {
         if from.is_unknown() || to.is_unknown() {
             return Some(4);
         }
+        if let Some(cost) = self.template_conversion(value, to, user_defined) {
+            return cost;
+        }
         if from.is_dependent() || to.is_dependent() {
             // A pointer parameter does not take an object.
-            let misfit = to.pointer > from.pointer && !from.is_dependent() && !matches!(from.base, Base::Null | Base::Class(..));
+            let misfit = to.pointer > from.pointer
+                && !from.is_dependent()
+                && !matches!(from.base, Base::Null | Base::Class(..));
             return (!misfit).then_some(5);
         }
         let same = from.pointer == to.pointer && self.same_base(&from.base, &to.base);
         let temporary = value.category != Category::Left;
         match to.reference {
             Reference::Right if same && !temporary => return None,
-            Reference::Left if same && !to.constant && to.pointer == 0 && (temporary || from.constant) => return None,
+            Reference::Left
+                if same && !to.constant && to.pointer == 0 && (temporary || from.constant) =>
+            {
+                return None;
+            }
             Reference::Left if same && to.pointer == 0 => {
                 return Some(u32::from(temporary || (to.constant && !from.constant)));
             }
             _ => {}
         }
         if same {
-            return if to.pointer > 0 && from.constant && !to.constant { None } else { Some(u32::from(from.constant != to.constant && to.pointer > 0)) };
+            return if to.pointer > 0 && from.constant && !to.constant {
+                None
+            } else {
+                Some(u32::from(from.constant != to.constant && to.pointer > 0))
+            };
         }
         if from.base == Base::List {
             return Some(6);
@@ -95,11 +112,26 @@ impl<'a> Symbols<'a> {
             return self.pointer_conversion(from, to, user_defined);
         }
         match (&from.base, &to.base) {
-            (Base::Class(derived, _), Base::Class(base, _)) if self.inherits(*derived, *base, 0) => Some(2),
-            (Base::Class(from, _), _) if user_defined && self.converts(*from, to) => Some(USER_DEFINED),
-            (_, Base::Class(class, _)) if user_defined => self.constructible(*class, value).then_some(USER_DEFINED),
+            (Base::Class(derived, _), Base::Class(base, _))
+                if self.inherits(*derived, *base, 0) =>
+            {
+                match to.reference {
+                    Reference::Right if !temporary => None,
+                    Reference::Left if temporary && !to.constant => None,
+                    Reference::Left if temporary => Some(3),
+                    _ => Some(2),
+                }
+            }
+            (Base::Class(from, _), _) if user_defined && self.converts(*from, to) => {
+                Some(USER_DEFINED)
+            }
+            (_, Base::Class(class, _)) if user_defined => {
+                self.constructible(*class, value).then_some(USER_DEFINED)
+            }
             (_, Base::Class(..)) | (Base::Class(..), _) => None,
-            (Base::Standard(..) | Base::Lambda(_), Base::Standard(..)) => user_defined.then_some(USER_DEFINED),
+            (Base::Standard(..) | Base::Lambda(_), Base::Standard(..)) => {
+                user_defined.then_some(USER_DEFINED)
+            }
             (Base::Standard(..), _) | (_, Base::Standard(..)) => None,
             (_, Base::Enum(_)) | (_, Base::Null) | (Base::Void, _) | (_, Base::Void) => None,
             (Base::Lambda(_), _) => None,
@@ -109,17 +141,50 @@ impl<'a> Symbols<'a> {
         }
     }
 
+    /// To a class template's specialisation whose arguments are open: the class must fit even so. `None` if `to` is
+    /// something else.
+    fn template_conversion(
+        &self,
+        value: &Value,
+        to: &Type,
+        user_defined: bool,
+    ) -> Option<Option<u32>> {
+        let from = &value.ty;
+        let open = matches!(from.base, Base::Dependent | Base::Parameter(_) | Base::List);
+        if open || to.pointer > 0 || !to.is_dependent() {
+            return None;
+        }
+        match (&from.base, &to.base) {
+            (Base::Class(derived, _), Base::Class(base, _))
+                if from.pointer == 0 && self.inherits(*derived, *base, 0) =>
+            {
+                Some(Some(3))
+            }
+            (_, Base::Class(class, _)) => {
+                let made = user_defined && self.constructible(*class, value);
+                Some(made.then_some(USER_DEFINED))
+            }
+            (Base::Standard(from, _), Base::Standard(to, _)) if from == to => Some(Some(3)),
+            (_, Base::Standard(..)) => Some(user_defined.then_some(USER_DEFINED)),
+            _ => None,
+        }
+    }
+
     fn pointer_conversion(&self, from: &Type, to: &Type, user_defined: bool) -> Option<u32> {
         if to.pointer == 0 {
             return match &to.base {
                 Base::Bool => Some(9),
-                Base::Class(class, _) if user_defined => {
-                    self.constructible(*class, &Value::temporary(from.clone())).then_some(USER_DEFINED)
-                }
-                Base::Standard("string" | "string_view", _) if from.pointer == 1 && from.base == Base::Char => {
+                Base::Class(class, _) if user_defined => self
+                    .constructible(*class, &Value::temporary(from.clone()))
+                    .then_some(USER_DEFINED),
+                Base::Standard("string" | "string_view", _)
+                    if from.pointer == 1 && from.base == Base::Char =>
+                {
                     user_defined.then_some(USER_DEFINED - 1)
                 }
-                Base::Standard("unique_ptr" | "shared_ptr" | "function", _) => user_defined.then_some(USER_DEFINED),
+                Base::Standard("unique_ptr" | "shared_ptr" | "function", _) => {
+                    user_defined.then_some(USER_DEFINED)
+                }
                 _ => None,
             };
         }
@@ -131,14 +196,20 @@ impl<'a> Symbols<'a> {
         }
         match (&from.base, &to.base) {
             (_, Base::Void) => Some(5),
-            (Base::Class(derived, _), Base::Class(base, _)) if self.inherits(*derived, *base, 0) => Some(2),
+            (Base::Class(derived, _), Base::Class(base, _))
+                if self.inherits(*derived, *base, 0) =>
+            {
+                Some(2)
+            }
             _ => None,
         }
     }
 
     fn same_base(&self, left: &Base, right: &Base) -> bool {
         match (left, right) {
-            (Base::Class(left, _), Base::Class(right, _)) => left == right || self.same_class(*left, *right),
+            (Base::Class(left, _), Base::Class(right, _)) => {
+                left == right || self.same_class(*left, *right)
+            }
             (Base::Standard(left, _), Base::Standard(right, _)) => left == right,
             (left, right) => left == right,
         }
@@ -156,16 +227,37 @@ impl<'a> Symbols<'a> {
     }
 
     pub(crate) fn converting_constructor(&self, class: ScopeId, value: &Value) -> Option<u32> {
-        let candidates: Vec<u32> =
-            self.scope(class).constructors.iter().copied().filter(|&id| !self.function(id).explicit).collect();
+        let candidates: Vec<u32> = self
+            .scope(class)
+            .constructors
+            .iter()
+            .copied()
+            .filter(|&id| !self.function(id).explicit)
+            .collect();
         let arguments = std::slice::from_ref(value);
         self.pick(&candidates, arguments, None, false)
-            .or_else(|| self.standard_only(&candidates, value))
     }
 
-    /// A constructor that takes a string or function of the standard library may be given what converts to one.
-    fn standard_only(&self, _candidates: &[u32], _value: &Value) -> Option<u32> {
-        None
+    /// The copy or move constructor that a project wrote for `class`. Where it wrote none the compiler's is the best,
+    /// whatever templates would take.
+    pub(crate) fn copying_constructor(&self, class: ScopeId, value: &Value) -> Option<u32> {
+        let from = value.ty.class()?;
+        let takes_class = |id: &u32| {
+            let first = self.function(*id).parameters.first();
+            first.and_then(|p| p.ty.class()).is_some_and(|taken| self.inherits(from, taken, 0))
+        };
+        let candidates: Vec<u32> =
+            self.scope(class).constructors.iter().copied().filter(takes_class).collect();
+        self.pick(&candidates, std::slice::from_ref(value), None, false)
+    }
+
+    /// Whether an operator takes one operand as it is: one that converts all of them is not meant.
+    pub(crate) fn takes_one_directly(&self, id: u32, operands: &[Value]) -> bool {
+        let function = self.function(id);
+        function.parameters.iter().zip(operands).any(|(parameter, operand)| {
+            let user_type = matches!(operand.ty.base, Base::Class(..) | Base::Enum(_));
+            user_type && self.conversion(operand, &parameter.ty, false).is_some()
+        })
     }
 
     fn converts(&self, class: ScopeId, to: &Type) -> bool {
@@ -180,9 +272,14 @@ impl<'a> Symbols<'a> {
             let data = self.scope(classes[next]);
             for &id in &data.conversions {
                 let result = &self.function(id).result;
-                let number = |base: &Base| matches!(base, Base::Bool | Base::Integer | Base::Float | Base::Char);
+                let number = |base: &Base| {
+                    matches!(base, Base::Bool | Base::Integer | Base::Float | Base::Char)
+                };
                 let fits = result.pointer == to.pointer
-                    && (self.same_base(&result.base, &to.base) || (number(&result.base) && number(&to.base) && !self.function(id).explicit))
+                    && (self.same_base(&result.base, &to.base)
+                        || (number(&result.base)
+                            && number(&to.base)
+                            && !self.function(id).explicit))
                     || (to.base == Base::Bool && to.pointer == 0 && result.pointer > 0);
                 if fits {
                     return Some(id);
@@ -199,11 +296,22 @@ impl<'a> Symbols<'a> {
     }
 
     /// What a template's parameters stand for, from its arguments.
-    pub(crate) fn deduce(&self, function: &Function, arguments: &[Value], explicit: &[Type]) -> Vec<(Name, Type)> {
+    pub(crate) fn deduce(
+        &self,
+        function: &Function,
+        arguments: &[Value],
+        explicit: &[Type],
+    ) -> Vec<(Name, Type)> {
         let mut bindings: Vec<(Name, Type)> =
             function.template.iter().copied().zip(explicit.iter().cloned()).collect();
         for (parameter, argument) in function.parameters.iter().zip(arguments) {
             unify(&parameter.ty, &argument.ty, &mut bindings, 0);
+        }
+        // Packs and what only defaults tell.
+        for &parameter in &function.template {
+            if !bindings.iter().any(|(known, _)| *known == parameter) {
+                bindings.push((parameter, Type::UNKNOWN));
+            }
         }
         bindings
     }
@@ -215,21 +323,24 @@ fn unify(parameter: &Type, argument: &Type, bindings: &mut Vec<(Name, Type)>, de
     }
     match (&parameter.base, &argument.base) {
         (Base::Parameter(name), _) => {
-            if argument.pointer >= parameter.pointer && !bindings.iter().any(|(known, _)| known == name) {
-                let bound = Type {
-                    pointer: argument.pointer - parameter.pointer,
-                    reference: Reference::None,
-                    ..argument.clone()
-                };
-                bindings.push((*name, bound));
-            }
+            let known = bindings.iter().any(|(bound, _)| bound == name);
+            let Some(pointer) = argument.pointer.checked_sub(parameter.pointer).filter(|_| !known)
+            else {
+                return;
+            };
+            let bound = Type { pointer, reference: Reference::None, ..argument.clone() };
+            bindings.push((*name, bound));
         }
-        (Base::Class(left, Some(parameters)), Base::Class(right, Some(arguments))) if left == right => {
+        (Base::Class(left, Some(parameters)), Base::Class(right, Some(arguments)))
+            if left == right =>
+        {
             for (parameter, argument) in parameters.iter().zip(arguments.iter()) {
                 unify(parameter, argument, bindings, depth + 1);
             }
         }
-        (Base::Standard(left, Some(parameters)), Base::Standard(right, Some(arguments))) if left == right => {
+        (Base::Standard(left, Some(parameters)), Base::Standard(right, Some(arguments)))
+            if left == right =>
+        {
             for (parameter, argument) in parameters.iter().zip(arguments.iter()) {
                 unify(parameter, argument, bindings, depth + 1);
             }

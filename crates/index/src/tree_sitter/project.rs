@@ -10,8 +10,8 @@ use super::source::Source;
 use super::symbols::{EVERYWHERE, GLOBAL, ScopeKind, Symbols};
 use super::types::ScopeId;
 use crate::{
-    Definition, DefinitionId, DefinitionKind, Failure, FailureCause, File, FileId, Parser, Project, ProjectInput,
-    comment_above, preamble,
+    Definition, DefinitionId, DefinitionKind, Failure, FailureCause, File, FileId, Parser, Project,
+    ProjectInput, comment_above, preamble,
 };
 
 /// What the analysis found, free of borrowed text.
@@ -37,11 +37,16 @@ enum Origin {
 
 /// Makes definitions and finds their calls.
 pub(crate) fn assemble(symbols: &Symbols, names: &[&str]) -> Found {
-    let lists: Vec<Vec<Candidate>> =
-        (0..symbols.files.len() as u32).into_par_iter().map(|file| candidates(symbols, names, file)).collect();
+    let lists: Vec<Vec<Candidate>> = (0..symbols.files.len() as u32)
+        .into_par_iter()
+        .map(|file| candidates(symbols, names, file))
+        .collect();
     let mut definitions = Vec::new();
-    let mut function_ids: Vec<Vec<u32>> =
-        symbols.files.iter().map(|file| vec![u32::MAX; file.declarations.functions.len()]).collect();
+    let mut function_ids: Vec<Vec<u32>> = symbols
+        .files
+        .iter()
+        .map(|file| vec![u32::MAX; file.declarations.functions.len()])
+        .collect();
     let mut class_ids = vec![u32::MAX; symbols.scopes.len()];
     let mut owners = Vec::new();
     for (file, list) in lists.into_iter().enumerate() {
@@ -68,12 +73,18 @@ pub(crate) fn assemble(symbols: &Symbols, names: &[&str]) -> Found {
     Found { definitions, calls, too_deep }
 }
 
-fn all_calls(symbols: &Symbols, ids: &[Vec<u32>]) -> (Vec<(DefinitionId, DefinitionId)>, Vec<FileId>) {
+fn all_calls(
+    symbols: &Symbols,
+    ids: &[Vec<u32>],
+) -> (Vec<(DefinitionId, DefinitionId)>, Vec<FileId>) {
     let bodies: Vec<(u32, u32, u32)> = ids
         .iter()
         .enumerate()
         .flat_map(|(file, list)| {
-            list.iter().enumerate().filter(|(_, id)| **id != u32::MAX).map(move |(number, &id)| (file as u32, number as u32, id))
+            list.iter()
+                .enumerate()
+                .filter(|(_, id)| **id != u32::MAX)
+                .map(move |(number, &id)| (file as u32, number as u32, id))
         })
         .collect();
     let results: Vec<(Vec<(u32, u32)>, bool)> = bodies
@@ -107,21 +118,28 @@ fn all_calls(symbols: &Symbols, ids: &[Vec<u32>]) -> (Vec<(DefinitionId, Definit
 /// The scope of a function with local classes.
 fn local_scope(symbols: &Symbols, file: u32, number: u32) -> Option<ScopeId> {
     let scopes = &symbols.files[file as usize].declarations.scopes;
-    let place = scopes.iter().position(|raw| matches!(raw.kind, RawScopeKind::Function(function) if function == number))?;
+    let place = scopes.iter().position(
+        |raw| matches!(raw.kind, RawScopeKind::Function(function) if function == number),
+    )?;
     Some(symbols.file_scopes[file as usize][place].0)
 }
 
 /// The definitions that a call of a function means: the one in the same file, else those the file can see, else all.
 fn targets(symbols: &Symbols, ids: &[Vec<u32>], file: u32, callee: u32) -> Vec<DefinitionId> {
     let definitions = &symbols.function(callee).definitions;
-    let mut chosen: Vec<(u32, u32)> = definitions.iter().copied().filter(|&(at, _)| at == file).collect();
+    let mut chosen: Vec<(u32, u32)> =
+        definitions.iter().copied().filter(|&(at, _)| at == file).collect();
     if chosen.is_empty() {
         chosen = definitions.iter().copied().filter(|&(at, _)| symbols.sees(file, at)).collect();
     }
     if chosen.is_empty() {
         chosen = definitions.clone();
     }
-    chosen.into_iter().map(|(at, number)| ids[at as usize][number as usize]).filter(|&id| id != u32::MAX).collect()
+    chosen
+        .into_iter()
+        .map(|(at, number)| ids[at as usize][number as usize])
+        .filter(|&id| id != u32::MAX)
+        .collect()
 }
 
 /// The definitions of one file, by the place of their names.
@@ -137,10 +155,14 @@ fn candidates(symbols: &Symbols, names: &[&str], file: u32) -> Vec<Candidate> {
         let function = symbols.function(id);
         let class = symbols.scope(function.scope).kind == ScopeKind::Class;
         let owner = &symbols.scope(function.scope).name;
-        let text = if raw.from_macro { macro_name(&source, raw.name.0 as usize) } else { path.text.clone() };
+        let text = if raw.from_macro {
+            macro_name(&source, raw.name.0 as usize)
+        } else {
+            path.text.clone()
+        };
         let kind = function_kind(&path, class, owner);
         let qualified_name = qualified(symbols, function.scope, &text);
-        let mut key = format!("{qualified_name}({})", function.signature);
+        let mut key = format!("{qualified_name}{}", function.signature);
         if !function.template.is_empty() {
             key.push_str(&format!("<{}>", function.template.len()));
         }
@@ -148,7 +170,16 @@ fn candidates(symbols: &Symbols, names: &[&str], file: u32) -> Vec<Candidate> {
             key.push('@');
             key.push_str(names[file as usize]);
         }
-        list.push((path.at, Origin::Function(number as u32), key, kind, qualified_name, raw.start, body, raw.from_macro));
+        list.push((
+            path.at,
+            Origin::Function(number as u32),
+            key,
+            kind,
+            qualified_name,
+            raw.start,
+            body,
+            raw.from_macro,
+        ));
     }
     for (number, raw) in data.declarations.scopes.iter().enumerate() {
         let RawScopeKind::Class(class) = raw.kind else { continue };
@@ -158,9 +189,29 @@ fn candidates(symbols: &Symbols, names: &[&str], file: u32) -> Vec<Candidate> {
         let path = function_name(&source, class.name.0 as usize, class.name.1 as usize);
         let text = &symbols.scope(scope).name;
         let at = if text.is_empty() { body.0 as usize } else { path.at };
-        let qualified_name = qualified(symbols, symbols.scope(scope).parent, if text.is_empty() { "(anonymous)" } else { text });
-        let key = local_key(format!("class {qualified_name}{}", arguments_text(&source, path.at, class.name.1 as usize)), local_to, names[file as usize]);
-        list.push((at, Origin::Class(scope), key, DefinitionKind::Class, qualified_name, class.start, body, false));
+        let qualified_name = qualified(
+            symbols,
+            symbols.scope(scope).parent,
+            if text.is_empty() { "(anonymous)" } else { text },
+        );
+        let key = local_key(
+            format!(
+                "class {qualified_name}{}",
+                arguments_text(&source, path.at, class.name.1 as usize)
+            ),
+            local_to,
+            names[file as usize],
+        );
+        list.push((
+            at,
+            Origin::Class(scope),
+            key,
+            DefinitionKind::Class,
+            qualified_name,
+            class.start,
+            body,
+            false,
+        ));
     }
     for raw in &data.declarations.enums {
         let (scope, local_to) = symbols.file_scopes[file as usize][raw.scope as usize];
@@ -168,7 +219,16 @@ fn candidates(symbols: &Symbols, names: &[&str], file: u32) -> Vec<Candidate> {
         let text = raw.name.map_or("(anonymous)", |at| source.text(at as usize));
         let qualified_name = qualified(symbols, scope, text);
         let key = local_key(format!("enum {qualified_name}"), local_to, names[file as usize]);
-        list.push((at, Origin::Enum, key, DefinitionKind::Enum, qualified_name, raw.start, raw.body, false));
+        list.push((
+            at,
+            Origin::Enum,
+            key,
+            DefinitionKind::Enum,
+            qualified_name,
+            raw.start,
+            raw.body,
+            false,
+        ));
     }
     list.sort_by_key(|entry| (entry.0, entry.5));
     list.into_iter()
@@ -212,7 +272,9 @@ fn arguments_text(source: &Source, name: usize, end: usize) -> String {
 }
 
 fn line_starts(text: &str) -> Vec<usize> {
-    std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1)).collect()
+    std::iter::once(0)
+        .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1))
+        .collect()
 }
 
 fn function_kind(path: &FunctionName, class: bool, owner: &str) -> DefinitionKind {
@@ -220,7 +282,9 @@ fn function_kind(path: &FunctionName, class: bool, owner: &str) -> DefinitionKin
         DefinitionKind::Conversion
     } else if path.text.starts_with('~') {
         DefinitionKind::Destructor
-    } else if path.text.starts_with("operator") && !path.text.as_bytes().get(8).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_') {
+    } else if path.text.starts_with("operator")
+        && !path.text.as_bytes().get(8).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_')
+    {
         DefinitionKind::Operator
     } else if class && path.text == owner {
         DefinitionKind::Constructor
@@ -234,8 +298,11 @@ fn function_kind(path: &FunctionName, class: bool, owner: &str) -> DefinitionKin
 /// `TEST(A, B)` makes `A_B_Test::TestBody`; what other macros make is named after all their words.
 fn macro_name(source: &Source, at: usize) -> String {
     let close = source.mate(at + 1);
-    let words: Vec<&str> =
-        (at + 2..close).filter(|&i| source.kind(i) == Kind::Ident).map(|i| source.text(i)).take(4).collect();
+    let words: Vec<&str> = (at + 2..close)
+        .filter(|&i| source.kind(i) == Kind::Ident)
+        .map(|i| source.text(i))
+        .take(4)
+        .collect();
     if source.text(at).contains("TEST") && words.len() == 2 {
         return format!("{}_{}_Test::TestBody", words[0], words[1]);
     }

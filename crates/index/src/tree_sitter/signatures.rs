@@ -15,7 +15,8 @@ pub(crate) fn resolve(symbols: &mut Symbols) {
     let shared = &*symbols;
     let functions: Vec<(Vec<Parameter>, bool, Type)> =
         (0..shared.functions.len()).into_par_iter().map(|id| function(shared, id as u32)).collect();
-    let variables: Vec<Type> = (0..shared.variables.len()).into_par_iter().map(|id| variable(shared, id)).collect();
+    let variables: Vec<Type> =
+        (0..shared.variables.len()).into_par_iter().map(|id| variable(shared, id)).collect();
     for (function, (parameters, variadic, result)) in symbols.functions.iter_mut().zip(functions) {
         function.parameters = parameters;
         function.variadic = variadic;
@@ -37,7 +38,8 @@ fn function(symbols: &Symbols, id: u32) -> (Vec<Parameter>, bool, Type) {
     let (mut parameters, variadic) = symbols.parameters(&source, raw.name.1 as usize, place);
     for &(file, number) in data.declarations.iter().skip(1) {
         let other = &symbols.files[file as usize].declarations.functions[number as usize];
-        let (tokens, _) = super::names::parameter_tokens(&symbols.source(file), other.name.1 as usize);
+        let (tokens, _) =
+            super::names::parameter_tokens(&symbols.source(file), other.name.1 as usize);
         for (parameter, tokens) in parameters.iter_mut().zip(tokens) {
             parameter.optional |= tokens.optional;
         }
@@ -49,10 +51,15 @@ fn function(symbols: &Symbols, id: u32) -> (Vec<Parameter>, bool, Type) {
 pub(crate) fn result(symbols: &Symbols, source: &Source, raw: &RawFunction, place: Place) -> Type {
     let path = function_name(source, raw.name.0 as usize, raw.name.1 as usize);
     if path.conversion {
-        return symbols.parse_type(source, path.at + 1, raw.name.1 as usize, place).map_or(Type::UNKNOWN, |(ty, _)| ty);
+        return symbols
+            .parse_type(source, path.at + 1, raw.name.1 as usize, place)
+            .map_or(Type::UNKNOWN, |(ty, _)| ty);
     }
     let mut i = source.past(raw.name.1 as usize);
-    while matches!(source.kind(i), Kind::Const | Kind::Noexcept | Kind::Amp | Kind::AmpAmp | Kind::LParen) {
+    while matches!(
+        source.kind(i),
+        Kind::Const | Kind::Noexcept | Kind::Amp | Kind::AmpAmp | Kind::LParen
+    ) {
         i = source.past(i);
     }
     if source.kind(i) == Kind::Arrow {

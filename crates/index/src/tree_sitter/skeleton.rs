@@ -84,7 +84,10 @@ impl<'a> Writer<'a> {
 
     /// Writes the declaration that begins at `at`; returns the place after it.
     fn statement(&mut self, mut at: usize) -> usize {
-        while self.kind(at) == Kind::Extern && self.kind(at + 1) == Kind::Str && self.kind(at + 2) != Kind::LBrace {
+        while self.kind(at) == Kind::Extern
+            && self.kind(at + 1) == Kind::Str
+            && self.kind(at + 2) != Kind::LBrace
+        {
             self.out.starts.push(at as u32);
             at += 2;
         }
@@ -107,6 +110,18 @@ impl<'a> Writer<'a> {
             Kind::Template => self.past_semicolon(at),
             Kind::Using if self.kind(at + 2) == Kind::Assign => self.alias(at),
             Kind::Namespace => self.namespace(at),
+            Kind::Specifier if self.kind(at + 1) == Kind::Namespace => {
+                self.copy(at);
+                self.namespace(at + 1)
+            }
+            // A macro for `private`, or Qt's `signals`.
+            Kind::Ident
+                if self.kind(at + 1) == Kind::Colon
+                    && matches!(self.open.last(), Some(Open::Class(_)))
+                    && self.kind(at + 2) != Kind::Number =>
+            {
+                at + 2
+            }
             Kind::Extern if self.kind(at + 1) == Kind::Str => {
                 self.out.text.push_str("extern \"C\" ");
                 self.copy(at + 2);
@@ -153,7 +168,11 @@ impl<'a> Writer<'a> {
         let group = self.kind(at + 1) == Kind::LParen;
         match self.macros.get(name) {
             Some(definition) if definition.role == Role::Decoration => {
-                if group && definition.parameters.is_some() { self.source.past(at + 1) } else { at + 1 }
+                if group && definition.parameters.is_some() {
+                    self.source.past(at + 1)
+                } else {
+                    at + 1
+                }
             }
             Some(definition) if definition.role == Role::Structure => {
                 let body = definition.body.clone();
@@ -171,10 +190,26 @@ impl<'a> Writer<'a> {
     /// Whether an unknown name before `at` must be a macro: a whole declaration follows.
     fn starts_declaration(&self, at: usize) -> bool {
         match self.kind(at) {
-            Kind::Builtin | Kind::Class | Kind::Static | Kind::Virtual | Kind::Specifier | Kind::Template
-            | Kind::Typedef | Kind::Using | Kind::Namespace | Kind::Enum | Kind::Friend | Kind::Auto
-            | Kind::Access | Kind::RBrace | Kind::Typename | Kind::Extern => true,
-            Kind::Ident => matches!(self.kind(at + 1), Kind::Ident | Kind::Star | Kind::Amp | Kind::Lt | Kind::ColonColon),
+            Kind::Builtin
+            | Kind::Class
+            | Kind::Static
+            | Kind::Virtual
+            | Kind::Specifier
+            | Kind::Template
+            | Kind::Typedef
+            | Kind::Using
+            | Kind::Namespace
+            | Kind::Enum
+            | Kind::Friend
+            | Kind::Auto
+            | Kind::Access
+            | Kind::RBrace
+            | Kind::Typename
+            | Kind::Extern => true,
+            Kind::Ident => matches!(
+                self.kind(at + 1),
+                Kind::Ident | Kind::Star | Kind::Amp | Kind::Lt | Kind::ColonColon
+            ),
             _ => false,
         }
     }
@@ -191,9 +226,8 @@ impl<'a> Writer<'a> {
                     self.open.push(Open::Namespace);
                 }
                 Kind::RBrace => {
-                    if self.open.pop().is_some() {
-                        self.put(at, "}");
-                    }
+                    let closes = self.open.pop().is_some();
+                    self.put(at, if closes { "}" } else { ";" });
                 }
                 Kind::Template if source.kind(i + 1) == Kind::Lt => {
                     self.put(at, "template<class T>");
@@ -201,7 +235,11 @@ impl<'a> Writer<'a> {
                     continue;
                 }
                 Kind::Ident if source.kind(i + 1) == Kind::LParen => i = source.mate(i + 1),
-                Kind::Ident if self.macros.get(source.text(i)).is_some_and(|m| m.role == Role::Decoration) => {}
+                Kind::Ident
+                    if self
+                        .macros
+                        .get(source.text(i))
+                        .is_some_and(|m| m.role == Role::Decoration) => {}
                 Kind::Ident => {
                     let text = self.resolved_name(source.text(i)).to_owned();
                     self.put(at, &text);
@@ -291,7 +329,8 @@ impl<'a> Writer<'a> {
             match self.kind(i) {
                 Kind::Ident => {
                     let name = self.source.text(i);
-                    let decoration = self.macros.get(name).is_some_and(|m| m.role == Role::Decoration);
+                    let decoration =
+                        self.macros.get(name).is_some_and(|m| m.role == Role::Decoration);
                     if !decoration {
                         let name = self.resolved_name(name).to_owned();
                         self.put(i, &name);
@@ -340,7 +379,9 @@ impl<'a> Writer<'a> {
             }
             Kind::LBrace | Kind::Try => self.declaration(at),
             Kind::Semi => past + 1,
-            Kind::LParen | Kind::Arrow | Kind::Colon | Kind::Noexcept | Kind::Const => self.declaration(at),
+            Kind::LParen | Kind::Arrow | Kind::Colon | Kind::Noexcept | Kind::Const => {
+                self.declaration(at)
+            }
             _ if known || is_capitals(name) => past,
             Kind::Ident if !is_capitals(self.source.text(past)) => past,
             _ => self.declaration(at),
@@ -355,15 +396,21 @@ impl<'a> Writer<'a> {
         let mate = if mate == at { self.source.len() - 1 } else { mate };
         let mut i = at + 1;
         while i < mate {
-            i = if self.kind(i) == Kind::Class && self.begins_local_class(i) { self.local_class(i) } else { i + 1 };
+            i = if self.kind(i) == Kind::Class && self.begins_local_class(i) {
+                self.local_class(i)
+            } else {
+                i + 1
+            };
         }
         self.put(mate, "}");
         mate + 1
     }
 
     fn begins_local_class(&self, at: usize) -> bool {
-        matches!(self.kind(at - 1), Kind::LBrace | Kind::RBrace | Kind::Semi | Kind::Colon | Kind::Typedef)
-            && self.kind(at + 1) == Kind::Ident
+        matches!(
+            self.kind(at - 1),
+            Kind::LBrace | Kind::RBrace | Kind::Semi | Kind::Colon | Kind::Typedef
+        ) && self.kind(at + 1) == Kind::Ident
             && matches!(self.kind(at + 2), Kind::LBrace | Kind::Colon | Kind::Final)
     }
 
@@ -439,14 +486,20 @@ impl<'a> Writer<'a> {
                 Kind::Arrow if parameters => i = self.trailing_type(i),
                 Kind::LBrace if parameters => return self.function_end(i),
                 Kind::LBrace => i = self.source.past(i),
-                Kind::Noexcept | Kind::Decltype | Kind::Throw if self.kind(i + 1) == Kind::LParen => {
+                Kind::Noexcept | Kind::Decltype | Kind::Throw
+                    if self.kind(i + 1) == Kind::LParen =>
+                {
                     if self.kind(i) == Kind::Decltype {
                         self.put(i, "auto");
                     }
                     i = self.source.past(i + 1);
                 }
                 Kind::Noexcept | Kind::Override | Kind::Final | Kind::Try => i += 1,
-                Kind::Template | Kind::Namespace | Kind::Access | Kind::Using if i > start && self.kind(start) != Kind::Using && self.kind(start) != Kind::Friend => {
+                Kind::Template | Kind::Namespace | Kind::Access | Kind::Using
+                    if i > start
+                        && self.kind(start) != Kind::Using
+                        && self.kind(start) != Kind::Friend =>
+                {
                     self.out.text.push_str("; ");
                     return i;
                 }
@@ -474,11 +527,19 @@ impl<'a> Writer<'a> {
             };
         }
         // After the parameters, and after a variable's name, capitals are annotations.
-        let after_name = group && at >= start + 2 && self.kind(at - 1) == Kind::Ident && self.ends_type(at - 2);
-        if is_capitals(name) && (parameters || (after_name && self.ends_declarator(self.source.past(at + 1)))) {
+        let after_name =
+            group && at >= start + 2 && self.kind(at - 1) == Kind::Ident && self.ends_type(at - 2);
+        if is_capitals(name)
+            && (parameters || (after_name && self.ends_declarator(self.source.past(at + 1))))
+        {
             return if group { self.source.past(at + 1) } else { at + 1 };
         }
-        if is_capitals(name) && known.is_none() && !group && at + 1 < self.source.len() && self.starts_declaration(at + 1) {
+        if is_capitals(name)
+            && known.is_none()
+            && !group
+            && at + 1 < self.source.len()
+            && self.starts_declaration(at + 1)
+        {
             return at + 1;
         }
         if parameters && self.kind(at + 1) == Kind::Lt {
@@ -491,8 +552,16 @@ impl<'a> Writer<'a> {
 
     /// Whether a type may end with token `at`, so that the word after it is a name.
     fn ends_type(&self, at: usize) -> bool {
-        matches!(self.kind(at), Kind::Ident | Kind::Gt | Kind::Star | Kind::Amp | Kind::Builtin | Kind::Const | Kind::Auto)
-            && !self.macros.get(self.source.text(at)).is_some_and(|m| m.role == Role::Decoration)
+        matches!(
+            self.kind(at),
+            Kind::Ident
+                | Kind::Gt
+                | Kind::Star
+                | Kind::Amp
+                | Kind::Builtin
+                | Kind::Const
+                | Kind::Auto
+        ) && !self.macros.get(self.source.text(at)).is_some_and(|m| m.role == Role::Decoration)
     }
 
     fn ends_declarator(&self, at: usize) -> bool {
@@ -535,7 +604,12 @@ impl<'a> Writer<'a> {
                 Kind::LParen => i = self.nested_parameters(i),
                 Kind::LBrace | Kind::LBracket => i = self.source.past(i),
                 Kind::Number | Kind::Str | Kind::Char | Kind::Noexcept => i += 1,
-                Kind::Ident if self.macros.get(self.source.text(i)).is_some_and(|m| m.role == Role::Decoration) => {
+                Kind::Ident
+                    if self
+                        .macros
+                        .get(self.source.text(i))
+                        .is_some_and(|m| m.role == Role::Decoration) =>
+                {
                     i += 1;
                     if self.kind(i) == Kind::LParen {
                         i = self.source.past(i);
@@ -591,8 +665,10 @@ impl<'a> Writer<'a> {
     fn trailing_type(&mut self, mut at: usize) -> usize {
         self.out.text.push_str("-> int ");
         at += 1;
-        while !matches!(self.kind(at), Kind::Semi | Kind::LBrace | Kind::RBrace | Kind::Assign | Kind::Requires)
-            && at < self.source.len()
+        while !matches!(
+            self.kind(at),
+            Kind::Semi | Kind::LBrace | Kind::RBrace | Kind::Assign | Kind::Requires
+        ) && at < self.source.len()
         {
             at = match self.kind(at) {
                 Kind::Lt => self.source.past_angles(at, self.source.len()).unwrap_or(at + 1),
@@ -610,7 +686,9 @@ impl<'a> Writer<'a> {
                 Kind::LParen => at = self.source.past(at),
                 Kind::Lt => at = self.source.past_angles(at, self.source.len()).unwrap_or(at + 1),
                 // A brace after a name initialises a member; any other is the body.
-                Kind::LBrace if matches!(self.kind(at - 1), Kind::Ident | Kind::Gt) => at = self.source.past(at),
+                Kind::LBrace if matches!(self.kind(at - 1), Kind::Ident | Kind::Gt) => {
+                    at = self.source.past(at)
+                }
                 Kind::LBrace | Kind::Semi | Kind::RBrace => return at,
                 _ => at += 1,
             }
@@ -625,7 +703,9 @@ impl<'a> Writer<'a> {
         if self.kind(i) == Kind::LParen && self.kind(i + 1) == Kind::RParen {
             return i + 2;
         }
-        while i < self.source.len() && !matches!(self.kind(i), Kind::LParen | Kind::Semi | Kind::LBrace) {
+        while i < self.source.len()
+            && !matches!(self.kind(i), Kind::LParen | Kind::Semi | Kind::LBrace)
+        {
             i = match self.kind(i) {
                 Kind::Lt if self.kind(i - 1) == Kind::Ident => {
                     self.source.past_angles(i, self.source.len()).unwrap_or(i + 1)
@@ -652,7 +732,9 @@ impl<'a> Writer<'a> {
                     i += 1;
                 }
                 Kind::Colon => {
-                    while !matches!(self.kind(i), Kind::LBrace | Kind::Semi) && i < self.source.len() {
+                    while !matches!(self.kind(i), Kind::LBrace | Kind::Semi)
+                        && i < self.source.len()
+                    {
                         i += 1;
                     }
                 }
@@ -686,10 +768,13 @@ impl<'a> Writer<'a> {
             }
         }
         let bases = i + usize::from(self.kind(i) == Kind::Final);
-        let defines = matches!(self.kind(bases), Kind::Colon | Kind::LBrace) && self.kind(bases + 1) != Kind::Colon;
+        let defines = matches!(self.kind(bases), Kind::Colon | Kind::LBrace)
+            && self.kind(bases + 1) != Kind::Colon;
         self.copy(at);
         for token in name..i {
-            if matches!(self.kind(token), Kind::Ident | Kind::ColonColon) && !self.inside_angles(name, token) {
+            if matches!(self.kind(token), Kind::Ident | Kind::ColonColon)
+                && !self.inside_angles(name, token)
+            {
                 self.copy(token);
             }
         }
@@ -741,7 +826,8 @@ impl<'a> Writer<'a> {
             if self.kind(at) != Kind::Ident {
                 return at;
             }
-            let decoration = self.macros.get(self.source.text(at)).is_some_and(|m| m.role == Role::Decoration);
+            let decoration =
+                self.macros.get(self.source.text(at)).is_some_and(|m| m.role == Role::Decoration);
             match self.kind(at + 1) {
                 Kind::LParen => at = self.source.past(at + 1),
                 _ if decoration => at += 1,

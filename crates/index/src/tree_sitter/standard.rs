@@ -4,24 +4,60 @@ use super::types::{Base, Reference, Type};
 
 /// Classes whose behaviour is known.
 const CLASSES: [&str; 36] = [
-    "string", "string_view", "vector", "deque", "list", "forward_list", "array", "set", "multiset", "unordered_set",
-    "unordered_multiset", "map", "multimap", "unordered_map", "unordered_multimap", "pair", "tuple", "optional",
-    "unique_ptr", "shared_ptr", "weak_ptr", "function", "atomic", "iterator", "initializer_list", "span", "stack",
-    "queue", "priority_queue", "reference_wrapper", "mutex", "thread", "ostream", "istream", "future", "variant",
+    "string",
+    "string_view",
+    "vector",
+    "deque",
+    "list",
+    "forward_list",
+    "array",
+    "set",
+    "multiset",
+    "unordered_set",
+    "unordered_multiset",
+    "map",
+    "multimap",
+    "unordered_map",
+    "unordered_multimap",
+    "pair",
+    "tuple",
+    "optional",
+    "unique_ptr",
+    "shared_ptr",
+    "weak_ptr",
+    "function",
+    "atomic",
+    "iterator",
+    "initializer_list",
+    "span",
+    "stack",
+    "queue",
+    "priority_queue",
+    "reference_wrapper",
+    "mutex",
+    "thread",
+    "ostream",
+    "istream",
+    "future",
+    "variant",
 ];
 
 /// The type of the name `text` in `std`, or of a C type of that name.
 pub(crate) fn named(text: &str, arguments: Vec<Type>) -> Type {
     match text {
-        "size_t" | "ssize_t" | "ptrdiff_t" | "intptr_t" | "uintptr_t" | "off_t" | "time_t" | "int8_t" | "int16_t"
-        | "int32_t" | "int64_t" | "uint8_t" | "uint16_t" | "uint32_t" | "uint64_t" | "streamsize" | "pid_t"
-        | "uint" | "ulong" | "intmax_t" | "uintmax_t" | "mode_t" | "byte" => Type::of(Base::Integer),
+        "size_t" | "ssize_t" | "ptrdiff_t" | "intptr_t" | "uintptr_t" | "off_t" | "time_t"
+        | "int8_t" | "int16_t" | "int32_t" | "int64_t" | "uint8_t" | "uint16_t" | "uint32_t"
+        | "uint64_t" | "streamsize" | "pid_t" | "uint" | "ulong" | "intmax_t" | "uintmax_t"
+        | "mode_t" | "byte" => Type::of(Base::Integer),
         "nullptr_t" => Type::of(Base::Null),
-        "remove_reference_t" | "decay_t" | "remove_cv_t" | "remove_const_t" | "remove_cvref_t" | "type_identity_t" => {
+        "remove_reference_t" | "decay_t" | "remove_cv_t" | "remove_const_t" | "remove_cvref_t"
+        | "type_identity_t" => {
             arguments.into_iter().next().unwrap_or(Type::UNKNOWN).without_reference()
         }
         "enable_if_t" => arguments.into_iter().nth(1).unwrap_or(Type::of(Base::Void)),
-        "ostringstream" | "stringstream" | "ofstream" | "fstream" => Type::standard("ostream", Vec::new()),
+        "ostringstream" | "stringstream" | "ofstream" | "fstream" => {
+            Type::standard("ostream", Vec::new())
+        }
         "istringstream" | "ifstream" => Type::standard("istream", Vec::new()),
         "basic_string" | "wstring" => Type::standard("string", Vec::new()),
         _ => match CLASSES.iter().find(|name| **name == text) {
@@ -37,8 +73,9 @@ pub(crate) fn element(container: &Type) -> Type {
         return Type::UNKNOWN;
     };
     match name {
-        "vector" | "deque" | "list" | "forward_list" | "array" | "set" | "multiset" | "unordered_set" | "iterator"
-        | "unordered_multiset" | "initializer_list" | "span" | "stack" | "queue" | "priority_queue" => container.argument(0),
+        "vector" | "deque" | "list" | "forward_list" | "array" | "set" | "multiset"
+        | "unordered_set" | "iterator" | "unordered_multiset" | "initializer_list" | "span"
+        | "stack" | "queue" | "priority_queue" => container.argument(0),
         "map" | "multimap" | "unordered_map" | "unordered_multimap" => {
             Type::standard("pair", vec![container.argument(0), container.argument(1)])
         }
@@ -50,7 +87,10 @@ pub(crate) fn element(container: &Type) -> Type {
 /// What `*` and `->` give: the element of an iterator, what a smart pointer points to.
 pub(crate) fn pointee(pointer: &Type) -> Type {
     match pointer.base {
-        Base::Standard("iterator" | "reverse_iterator" | "unique_ptr" | "shared_ptr" | "optional", _) => pointer.argument(0),
+        Base::Standard(
+            "iterator" | "reverse_iterator" | "unique_ptr" | "shared_ptr" | "optional",
+            _,
+        ) => pointer.argument(0),
         _ => Type::UNKNOWN,
     }
 }
@@ -68,7 +108,9 @@ pub(crate) fn subscript(container: &Type) -> Type {
 pub(crate) fn member_type(class: &Type, text: &str) -> Type {
     match text {
         "iterator" | "const_iterator" => Type::standard("iterator", vec![element(class)]),
-        "reverse_iterator" | "const_reverse_iterator" => Type::standard("reverse_iterator", vec![element(class)]),
+        "reverse_iterator" | "const_reverse_iterator" => {
+            Type::standard("reverse_iterator", vec![element(class)])
+        }
         "value_type" => element(class),
         "reference" | "const_reference" => Type { reference: Reference::Left, ..element(class) },
         "pointer" => element(class).pointer_to(),
@@ -84,22 +126,31 @@ pub(crate) fn member_type(class: &Type, text: &str) -> Type {
 pub(crate) fn member(class: &Type, text: &str) -> Type {
     let reference = |ty: Type| Type { reference: Reference::Left, ..ty };
     match text {
-        "size" | "length" | "capacity" | "count" | "max_size" | "find_first_of" | "find_last_of" | "rfind" | "compare"
-        | "bucket_count" | "use_count" | "find_first_not_of" => Type::of(Base::Integer),
-        "empty" | "has_value" | "starts_with" | "ends_with" | "joinable" | "contains" => Type::of(Base::Bool),
+        "size" | "length" | "capacity" | "count" | "max_size" | "find_first_of"
+        | "find_last_of" | "rfind" | "compare" | "bucket_count" | "use_count"
+        | "find_first_not_of" => Type::of(Base::Integer),
+        "empty" | "has_value" | "starts_with" | "ends_with" | "joinable" | "contains" => {
+            Type::of(Base::Bool)
+        }
         "c_str" => Type { constant: true, ..Type::of(Base::Char).pointer_to() },
         "data" => element(class).pointer_to(),
         "first" => reference(class.argument(0)),
         "second" => reference(class.argument(1)),
-        "find" if matches!(class.base, Base::Standard("string" | "string_view", _)) => Type::of(Base::Integer),
-        "rbegin" | "rend" | "crbegin" | "crend" => Type::standard("reverse_iterator", vec![element(class)]),
+        "find" if matches!(class.base, Base::Standard("string" | "string_view", _)) => {
+            Type::of(Base::Integer)
+        }
+        "rbegin" | "rend" | "crbegin" | "crend" => {
+            Type::standard("reverse_iterator", vec![element(class)])
+        }
         "begin" | "end" | "cbegin" | "cend" | "find" | "lower_bound" | "upper_bound" | "erase"
         | "insert" | "emplace_hint" => Type::standard("iterator", vec![element(class)]),
         "front" | "back" | "top" | "emplace_back" => reference(element(class)),
         "at" => reference(subscript(class)),
         "substr" | "str" => Type::standard("string", Vec::new()),
         "append" | "assign" | "replace" => reference(class.clone()),
-        "get" | "release" | "load" if matches!(class.base, Base::Standard("unique_ptr" | "shared_ptr", _)) => {
+        "get" | "release" | "load"
+            if matches!(class.base, Base::Standard("unique_ptr" | "shared_ptr", _)) =>
+        {
             class.argument(0).pointer_to()
         }
         "get" | "load" | "exchange" | "value" | "value_or" => class.argument(0),
@@ -118,12 +169,15 @@ pub(crate) fn accepts(class: &Type, text: &str) -> Type {
         return Type::UNKNOWN;
     };
     match (name, text) {
-        ("vector" | "deque" | "list" | "set" | "multiset" | "unordered_set" | "queue" | "stack" | "priority_queue", "push_back" | "push_front" | "push" | "insert") => {
-            Type { reference: Reference::Left, constant: true, ..class.argument(0) }
-        }
-        ("map" | "unordered_map" | "multimap" | "set" | "unordered_set" | "multiset", "find" | "count" | "erase" | "at" | "lower_bound" | "upper_bound" | "contains") => {
-            Type { reference: Reference::Left, constant: true, ..class.argument(0) }
-        }
+        (
+            "vector" | "deque" | "list" | "set" | "multiset" | "unordered_set" | "queue" | "stack"
+            | "priority_queue",
+            "push_back" | "push_front" | "push" | "insert",
+        ) => Type { reference: Reference::Left, constant: true, ..class.argument(0) },
+        (
+            "map" | "unordered_map" | "multimap" | "set" | "unordered_set" | "multiset",
+            "find" | "count" | "erase" | "at" | "lower_bound" | "upper_bound" | "contains",
+        ) => Type { reference: Reference::Left, constant: true, ..class.argument(0) },
         _ => Type::UNKNOWN,
     }
 }
@@ -138,17 +192,26 @@ pub(crate) fn function(text: &str, template: &[Type], arguments: &[Type]) -> Typ
         "make_shared" | "static_pointer_cast" | "dynamic_pointer_cast" => {
             Type::standard("shared_ptr", template.get(..1).unwrap_or(&[]).to_vec())
         }
-        "make_pair" => Type::standard("pair", arguments.iter().map(|ty| ty.clone().without_reference()).collect()),
+        "make_pair" => Type::standard(
+            "pair",
+            arguments.iter().map(|ty| ty.clone().without_reference()).collect(),
+        ),
         "to_string" => Type::standard("string", Vec::new()),
-        "find" | "find_if" | "lower_bound" | "upper_bound" | "remove_if" | "unique" | "begin" | "end"
-            if matches!(first().base, Base::Standard("iterator", _)) => first(),
-        "begin" | "end" => Type::standard("iterator", vec![element(&first())]),
-        "strerror" | "getenv" | "strchr" | "strrchr" | "strstr" | "strdup" | "strncpy" | "strcpy" | "strtok" => {
-            Type::of(Base::Char).pointer_to()
+        "find" | "find_if" | "lower_bound" | "upper_bound" | "remove_if" | "unique" | "begin"
+        | "end"
+            if matches!(first().base, Base::Standard("iterator", _)) =>
+        {
+            first()
         }
-        "malloc" | "calloc" | "realloc" | "memcpy" | "memmove" | "memset" | "memchr" => Type::of(Base::Void).pointer_to(),
-        "memcmp" | "strcmp" | "strncmp" | "strlen" | "abs" | "stoi" | "stoul" | "stoull" | "distance" | "snprintf"
-        | "printf" | "fprintf" | "fread" | "fwrite" | "fclose" | "atoi" => Type::of(Base::Integer),
+        "begin" | "end" => Type::standard("iterator", vec![element(&first())]),
+        "strerror" | "getenv" | "strchr" | "strrchr" | "strstr" | "strdup" | "strncpy"
+        | "strcpy" | "strtok" => Type::of(Base::Char).pointer_to(),
+        "malloc" | "calloc" | "realloc" | "memcpy" | "memmove" | "memset" | "memchr" => {
+            Type::of(Base::Void).pointer_to()
+        }
+        "memcmp" | "strcmp" | "strncmp" | "strlen" | "abs" | "stoi" | "stoul" | "stoull"
+        | "distance" | "snprintf" | "printf" | "fprintf" | "fread" | "fwrite" | "fclose"
+        | "atoi" => Type::of(Base::Integer),
         _ => Type::UNKNOWN,
     }
 }

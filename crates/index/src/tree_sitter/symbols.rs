@@ -3,8 +3,8 @@
 use rustc_hash::FxHashMap;
 
 use super::declarations::{Declarations, Range};
-use super::lexer::Tokens;
 use super::includes::Includes;
+use super::lexer::Tokens;
 use super::macros::Macros;
 use super::source::Source;
 use super::types::{Name, ScopeId, Type};

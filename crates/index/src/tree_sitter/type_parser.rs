@@ -9,7 +9,13 @@ use super::types::{Base, Reference, Type};
 
 impl<'a> Symbols<'a> {
     /// The type that begins at `at` and the place after it. A name that nothing is known of is [`Base::Unknown`].
-    pub(crate) fn parse_type(&self, source: &Source, at: usize, end: usize, place: Place) -> Option<(Type, usize)> {
+    pub(crate) fn parse_type(
+        &self,
+        source: &Source,
+        at: usize,
+        end: usize,
+        place: Place,
+    ) -> Option<(Type, usize)> {
         let mut constant = false;
         let mut i = at;
         let mut typename = false;
@@ -21,7 +27,13 @@ impl<'a> Symbols<'a> {
             }
             match source.kind(i) {
                 Kind::Const => constant = true,
-                Kind::Specifier | Kind::Static | Kind::Virtual | Kind::Volatile | Kind::Class | Kind::Enum | Kind::Friend
+                Kind::Specifier
+                | Kind::Static
+                | Kind::Virtual
+                | Kind::Volatile
+                | Kind::Class
+                | Kind::Enum
+                | Kind::Friend
                 | Kind::Typedef => {}
                 Kind::Typename => typename = true,
                 Kind::Extern => i += usize::from(source.kind(i + 1) == Kind::Str),
@@ -35,7 +47,9 @@ impl<'a> Symbols<'a> {
         let (mut ty, mut i) = match source.kind(i) {
             Kind::Builtin => self.builtin(source, i, end),
             Kind::Auto => (Type::of(Base::Auto), i + 1),
-            Kind::Decltype if source.kind(i + 1) == Kind::LParen => (Type::UNKNOWN, source.past(i + 1)),
+            Kind::Decltype if source.kind(i + 1) == Kind::LParen => {
+                (Type::UNKNOWN, source.past(i + 1))
+            }
             Kind::Ident | Kind::ColonColon => self.named(source, i, end, place, typename)?,
             _ => return None,
         };
@@ -110,17 +124,26 @@ impl<'a> Symbols<'a> {
                 };
                 let wanted = super::types::name(source.text(last.at));
                 let found = self.preferred(self.in_scope(scope, wanted, place.file), place.file);
-                let ty = found.iter().find_map(|entry| self.entity_type(entry.entity, source, *last, place));
+                let ty = found
+                    .iter()
+                    .find_map(|entry| self.entity_type(entry.entity, source, *last, place));
                 match ty {
                     Some(Type { base: Base::Class(inner, None), .. })
-                        if self.scope(inner).parent == scope && matches!(qualifier.base, Base::Class(_, Some(_))) =>
+                        if self.scope(inner).parent == scope
+                            && matches!(qualifier.base, Base::Class(_, Some(_))) =>
                     {
                         // A class within a class template depends on the same arguments.
-                        let Base::Class(_, arguments) = qualifier.base else { return Type::UNKNOWN };
+                        let Base::Class(_, arguments) = qualifier.base else {
+                            return Type::UNKNOWN;
+                        };
                         Type::of(Base::Class(inner, arguments))
                     }
                     Some(ty) => ty.substitute(&self.bindings(&qualifier)),
                     None if qualifier.is_dependent() => Type::of(Base::Dependent),
+                    // Projects specialise templates of `std`.
+                    None if source.text(components[0].at) == "std" => {
+                        self.standard_type(source, &components[1..], place)
+                    }
                     None => Type::UNKNOWN,
                 }
             }
@@ -142,11 +165,13 @@ impl<'a> Symbols<'a> {
         let mut ty: Option<Type> = None;
         for component in components {
             let text = source.text(component.at);
-            let arguments = component
-                .arguments
-                .map_or_else(Vec::new, |(start, end)| self.type_arguments(source, start, end, place));
+            let arguments = component.arguments.map_or_else(Vec::new, |(start, end)| {
+                self.type_arguments(source, start, end, place)
+            });
             ty = Some(match ty {
-                Some(outer) if matches!(outer.base, Base::Standard(..)) => standard::member_type(&outer, text),
+                Some(outer) if matches!(outer.base, Base::Standard(..)) => {
+                    standard::member_type(&outer, text)
+                }
                 _ => standard::named(text, arguments),
             });
         }

@@ -86,7 +86,10 @@ impl Type {
     }
 
     pub(crate) fn standard(name: &'static str, arguments: Vec<Type>) -> Self {
-        Self::of(Base::Standard(name, if arguments.is_empty() { None } else { Some(arguments.into()) }))
+        Self::of(Base::Standard(
+            name,
+            if arguments.is_empty() { None } else { Some(arguments.into()) },
+        ))
     }
 
     /// The class that an object of this type belongs to; a pointer has none.
@@ -121,17 +124,34 @@ impl Type {
         }
     }
 
+    /// The type where nothing around it depends on parameters any more: what could not be followed is unknown.
+    pub(crate) fn settled(self) -> Self {
+        let settle = |list: &Arc<[Type]>| list.iter().cloned().map(Self::settled).collect();
+        let base = match &self.base {
+            Base::Dependent => Base::Unknown,
+            Base::Class(scope, Some(list)) => Base::Class(*scope, Some(settle(list))),
+            Base::Standard(name, Some(list)) => Base::Standard(name, Some(settle(list))),
+            other => other.clone(),
+        };
+        Self { base, ..self }
+    }
+
     /// The type with parameters replaced; what has no replacement stays.
     pub(crate) fn substitute(&self, bindings: &[(Name, Type)]) -> Self {
         if bindings.is_empty() {
             return self.clone();
         }
         match &self.base {
-            Base::Parameter(parameter) => match bindings.iter().find(|(name, _)| name == parameter) {
+            Base::Parameter(parameter) => match bindings.iter().find(|(name, _)| name == parameter)
+            {
                 Some((_, bound)) => Self {
                     base: bound.base.clone(),
                     pointer: bound.pointer.saturating_add(self.pointer),
-                    reference: if self.reference == Reference::None { bound.reference } else { self.reference },
+                    reference: if self.reference == Reference::None {
+                        bound.reference
+                    } else {
+                        self.reference
+                    },
                     constant: self.constant || bound.constant,
                 },
                 None => self.clone(),

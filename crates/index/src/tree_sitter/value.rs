@@ -20,6 +20,8 @@ pub(crate) enum Callee {
     Type(Type),
     /// A function of `std`, with its template arguments.
     Standard(String, Vec<Type>),
+    /// Nothing: a braced list of these values.
+    List(Vec<Value>),
     /// A member function of a class of the standard library.
     StandardMember(Type, String),
 }
@@ -61,7 +63,12 @@ impl Value {
     }
 
     pub(crate) fn left(ty: Type) -> Self {
-        Self { ty: ty.without_reference(), category: Category::Left, local: false, callee: Callee::None }
+        Self {
+            ty: ty.without_reference(),
+            category: Category::Left,
+            local: false,
+            callee: Callee::None,
+        }
     }
 
     /// What a call of a function with this result gives.

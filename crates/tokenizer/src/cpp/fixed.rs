@@ -100,7 +100,8 @@ pub(crate) fn base_merges() -> Vec<(u32, u32)> {
         .iter()
         .flat_map(|tabs| chains.append(*tabs, b' ', BLANKS_BEHIND_TABS))
         .collect();
-    let behind_return = [newline].into_iter().chain(blanks[..TABS].to_vec()).chain(tabs).chain(mixed);
+    let behind_return =
+        [newline].into_iter().chain(blanks[..TABS].to_vec()).chain(tabs).chain(mixed);
     behind_return.for_each(|token| _ = chains.push(carriage_return, token));
     chains.merges
 }

@@ -195,7 +195,8 @@ impl CppSplitter {
     #[inline]
     fn number_end(self, text: &[u8], at: usize, next: usize) -> usize {
         if text[at] == b'0' && matches!(text.get(next), Some(b'x' | b'X')) {
-            let digits = text[next + 1..].iter().take(4).take_while(|byte| byte.is_ascii_hexdigit());
+            let digits =
+                text[next + 1..].iter().take(4).take_while(|byte| byte.is_ascii_hexdigit());
             match digits.count() {
                 0 => {}
                 count => return next + 1 + count,

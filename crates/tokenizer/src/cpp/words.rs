@@ -1,6 +1,9 @@
 //! The words of the fixed vocabulary. Their order fixes ids: append, never reorder.
+//!
+//! As many on a line as fit: one on each would hide what is there.
 
 /// Keywords, alternative tokens and identifiers with special meaning of C++23, and C's own.
+#[rustfmt::skip]
 pub const KEYWORDS: &[&str] = &[
     "alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch",
     "char", "char8_t", "char16_t", "char32_t", "class", "compl", "concept", "const", "consteval", "constexpr",
@@ -15,12 +18,14 @@ pub const KEYWORDS: &[&str] = &[
 ];
 
 /// What follows `#`; `if` and `else` are keywords as well.
+#[rustfmt::skip]
 pub(crate) const DIRECTIVES: &[&str] = &[
     "include", "define", "ifdef", "ifndef", "endif", "elif", "undef", "pragma", "error", "warning", "line",
     "elifdef", "elifndef",
 ];
 
 /// Operators and punctuators of two characters and more.
+#[rustfmt::skip]
 pub(crate) const OPERATORS: &[&str] = &[
     "::", "->", "->*", ".*", "...", "++", "--", "<<", ">>", "<=", ">=", "<=>", "==", "!=", "&&", "||", "+=", "-=",
     "*=", "/=", "%=", "^=", "&=", "|=", "<<=", ">>=", "##", "//", "///", "//!", "/*", "/**", "*/", "**/", "[[",
@@ -33,6 +38,7 @@ pub(crate) const AFTER_BLANK: &str = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
 /// Types, functions and members of the standard library and of C's, and names that only stand in the preprocessor.
 /// Those with an underscore or a digit are whole pieces where they stand as words.
+#[rustfmt::skip]
 pub(crate) const NAMES: &[&str] = &[
     "size_t", "ssize_t", "ptrdiff_t", "int8_t", "int16_t", "int32_t", "int64_t", "uint8_t", "uint16_t",
     "uint32_t", "uint64_t", "intptr_t", "uintptr_t", "intmax_t", "uintmax_t", "nullptr_t", "max_align_t",
@@ -80,7 +86,7 @@ pub(crate) const NAMES: &[&str] = &[
     "reference_wrapper", "in_place", "nullopt", "has_value", "value_or", "value", "type", "filesystem", "path",
     "regex", "random_device", "uniform_int_distribution", "mt19937", "mt19937_64", "random", "algorithm",
     "cassert", "cctype", "cerrno", "cfloat", "climits", "cmath", "cstddef", "cstdarg", "cstdint", "cstdio",
-    "cstdlib", "cstring", "ctime", "functional", "iomanip", "limits", "memory", "new", "numeric", "ranges",
+    "cstdlib", "cstring", "ctime", "functional", "iomanip", "limits", "memory", "numeric", "ranges",
     "sstream", "stdexcept", "utility", "inttypes", "stdint", "stddef", "stdlib", "stdio", "unistd", "pthread",
     "sys", "defined", "once", "main", "argc", "argv", "maybe_unused", "nodiscard", "noreturn", "fallthrough",
     "deprecated", "likely", "unlikely", "no_unique_address", "carries_dependency", "__attribute", "__cplusplus",

@@ -3,8 +3,10 @@
 mod files;
 mod graph;
 mod index;
+mod pairs;
 mod parser;
 mod shard;
+mod stats;
 
 use clap::Subcommand;
 
@@ -25,7 +27,9 @@ pub enum Command {
     Files(files::FilesArgs),
     Index(Box<index::IndexArgs>),
     Graph(Box<graph::GraphArgs>),
+    Pairs(Box<pairs::PairsArgs>),
     Shard(Box<shard::ShardArgs>),
+    Stats(stats::StatsArgs),
 }
 
 /// Runs one of the commands.
@@ -34,6 +38,8 @@ pub fn run(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Files(args) => location::run(args, console, |args| files::run(args, console)),
         Command::Index(args) => location::run(*args, console, |args| index::run(args, console)),
         Command::Graph(args) => location::run(*args, console, |args| graph::run(args, console)),
+        Command::Pairs(args) => location::run(*args, console, |args| pairs::run(args, console)),
         Command::Shard(args) => location::run(*args, console, |args| shard::run(args, console)),
+        Command::Stats(args) => location::run(args, console, |args| stats::run(&args, console)),
     }
 }

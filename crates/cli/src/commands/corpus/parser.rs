@@ -41,6 +41,7 @@ impl ParserArgs {
             },
             libclang: self.libclang,
             compile_commands: self.compile_commands,
+            write_compile_commands: self.write_compile_commands,
             ..ParseOptions::default()
         }
     }

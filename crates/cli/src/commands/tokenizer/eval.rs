@@ -49,6 +49,14 @@ pub struct EvalArgs {
     format: TableFormat,
 }
 
+impl Located for EvalArgs {
+    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
+        paths.inputs(&mut self.tokenizers)?;
+        paths.inputs(&mut self.paths)?;
+        paths.inputs(&mut self.data)
+    }
+}
+
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report {
@@ -74,14 +82,6 @@ struct Row {
     round_trip: bool,
     /// Median.
     megabytes_per_second: f64,
-}
-
-impl Located for EvalArgs {
-    fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
-        paths.inputs(&mut self.tokenizers)?;
-        paths.inputs(&mut self.paths)?;
-        paths.inputs(&mut self.data)
-    }
 }
 
 /// Measures each tokenizer and prints.

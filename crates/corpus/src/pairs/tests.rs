@@ -1,0 +1,189 @@
+use std::fs;
+
+use kiln_index::ParserChoice;
+use serde_json::Value;
+
+use super::*;
+
+const SOURCE: &str = r#"// Copyright (c) 2020 Somebody. All rights reserved.
+
+#include <string>
+
+namespace shop {
+
+// Adds the price of an article,
+// with its tax.
+template <typename T>
+T Total(T price, T tax) {
+  T sum = price;
+  sum += tax;  // The tax.
+  return sum;
+}
+
+// Not directly above.
+
+int Alone(int x) {
+  if (x) return 1;
+  return 2;
+}
+
+/** The name of the shop. */
+const std::string& Name();
+
+/** The number of articles. */
+int Count() { return 42; }
+
+// Does nothing at all.
+void Nothing() { /* really */ }
+
+// int old = Count();
+int Changed(int y) {
+  y++;
+  return y * 2;
+}
+
+class Till {
+ public:
+  /// Opens the till with a key
+  ///   or by force.
+  explicit Till(int key) : key_(key) {
+    Check();
+    Log("open");
+  }
+
+ private:
+  void Check();
+  int key_;
+};
+
+}  // namespace shop
+"#;
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join("shop").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn options(folder: &tempfile::TempDir) -> PairsOptions {
+    let mut options = PairsOptions::new([folder.path().join("shop")], folder.path().join("out"));
+    options.parse.parser = ParserChoice::TreeSitter;
+    options
+}
+
+fn run(options: &PairsOptions) -> Result<PairsSummary, CorpusError> {
+    write_pairs(options, &|_, _| ControlFlow::Continue(()))
+}
+
+fn written(options: &PairsOptions) -> Vec<Value> {
+    let jsonl = fs::read_to_string(options.out.join("documents.jsonl")).unwrap();
+    jsonl.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn documented_functions_become_pairs() {
+    let folder = folder(&[("src/shop.h", SOURCE), ("LICENSE", "MIT License")]);
+    let options = options(&folder);
+    let summary = run(&options).unwrap();
+    let pairs = written(&options);
+    assert_eq!(pairs.len(), 2, "{pairs:?}");
+    assert_eq!(
+        pairs[0],
+        serde_json::json!({
+            "docstring": "Adds the price of an article,\nwith its tax.",
+            "signature": "template <typename T>\nT Total(T price, T tax)",
+            "body": "\n  T sum = price;\n  sum += tax;  // The tax.\n  return sum;\n",
+            "path": "src/shop.h",
+            "project": "shop",
+            "name": "shop::Total",
+            "licence": "MIT",
+        })
+    );
+    assert_eq!(pairs[1]["docstring"], "Opens the till with a key\n  or by force.");
+    assert_eq!(pairs[1]["signature"], "explicit Till(int key) : key_(key)");
+    assert_eq!(pairs[1]["body"], "\n    Check();\n    Log(\"open\");\n  ");
+    let causes: Vec<_> = summary.left_out.iter().map(|(cause, n)| (*cause, *n)).collect();
+    let expected = [
+        (PairCause::NoComment, 1),
+        (PairCause::CommentedOutCode, 1),
+        (PairCause::EmptyBody, 1),
+        (PairCause::TrivialBody, 1),
+    ];
+    assert_eq!(causes, expected);
+    assert_eq!((summary.functions, summary.pairs), (6, 2));
+    assert!(options.out.join("_COMPLETE").exists());
+    // Every part stands in the source as it is.
+    for pair in &pairs {
+        let whole = format!(
+            "{} {{{}}}",
+            pair["signature"].as_str().unwrap(),
+            pair["body"].as_str().unwrap()
+        );
+        assert!(SOURCE.contains(&whole), "{whole}");
+    }
+}
+
+#[test]
+fn lengths_are_bounded() {
+    let folder = folder(&[("a.h", SOURCE)]);
+    let base = PairsOptions { overwrite: true, ..options(&folder) };
+    let causes = |options: PairsOptions| match run(&options) {
+        Ok(summary) => summary.left_out,
+        Err(other) => panic!("{other}"),
+    };
+    // The first docstring has 43 bytes, the second 42; the bodies 61 and 27 within white space.
+    let found = causes(PairsOptions { docstring_bytes: 43..=100, ..base.clone() });
+    assert_eq!(found[&PairCause::DocstringTooShort], 1);
+    let found = causes(PairsOptions { docstring_bytes: 1..=42, ..base.clone() });
+    assert_eq!(found[&PairCause::DocstringTooLong], 1);
+    let found = causes(PairsOptions { body_bytes: 40..=1000, ..base.clone() });
+    assert_eq!(found[&PairCause::BodyTooShort], 1);
+    let found = causes(PairsOptions { body_bytes: 1..=40, ..base.clone() });
+    assert_eq!(found[&PairCause::BodyTooLong], 1);
+    let found = causes(PairsOptions { max_signature_bytes: 40, ..base.clone() });
+    assert_eq!(found[&PairCause::SignatureTooLong], 1);
+    #[expect(clippy::reversed_empty_ranges, reason = "what a user may ask for")]
+    let empty = PairsOptions { body_bytes: 2..=1, ..base };
+    assert!(matches!(run(&empty), Err(CorpusError::BadOption { .. })));
+}
+
+#[test]
+fn generated_files_give_no_pairs() {
+    let generated = format!("// Generated by a tool. DO NOT EDIT.\n{SOURCE}");
+    let folder = folder(&[("a.h", &generated)]);
+    let options = options(&folder);
+    match run(&options) {
+        Err(CorpusError::NothingLeft { documents, why }) => {
+            assert_eq!((documents, why.as_str()), (6, "6 generated file"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!options.out.join("_COMPLETE").exists());
+    assert_eq!(run(&PairsOptions { keep_generated: true, ..options }).unwrap().pairs, 2);
+}
+
+#[test]
+fn runs_are_repeatable_and_can_be_ended() {
+    let folder = folder(&[("a.h", SOURCE), ("b.cc", SOURCE), ("bad.cc", "\0")]);
+    let options = PairsOptions { overwrite: true, ..options(&folder) };
+    let summary = run(&options).unwrap();
+    assert_eq!((summary.pairs, summary.skipped.len()), (4, 1));
+    let first = fs::read(options.out.join("documents.jsonl")).unwrap();
+    let ended = write_pairs(&options, &|_, _| ControlFlow::Break(()));
+    assert!(matches!(ended, Err(CorpusError::Cancelled)));
+    assert_eq!(fs::read(options.out.join("documents.jsonl")).unwrap(), first);
+    run(&options).unwrap();
+    assert_eq!(fs::read(options.out.join("documents.jsonl")).unwrap(), first);
+}
+
+#[test]
+fn sources_without_functions_are_refused() {
+    let folder = folder(&[("a.h", "int x;\n")]);
+    assert!(matches!(run(&options(&folder)), Err(CorpusError::NothingLeft { documents: 0, .. })));
+    let none = PairsOptions::new([folder.path().join("none")], folder.path().join("out"));
+    assert!(matches!(run(&none), Err(CorpusError::SourceMissing { .. })));
+}
