@@ -49,6 +49,8 @@ struct State {
     writing: Option<u64>,
     /// Whether metrics have changed since they were written last.
     metrics: bool,
+    /// Whether the last attempt failed.
+    failing: bool,
     /// Training is over.
     ending: bool,
     /// What to tell the user.
@@ -92,7 +94,8 @@ impl Publisher {
     /// Hands a saved checkpoint over. Waits only where too many are waiting already.
     fn saved(&self, step: u64, path: &Path) -> std::io::Result<()> {
         let mut state = self.shared.lock();
-        while self.keep == 0 && state.waiting.len() >= MOST_WAITING {
+        // A slow store may hold training up; one that is not there must not.
+        while self.keep == 0 && state.waiting.len() >= MOST_WAITING && !state.failing {
             state = self.shared.wait(state);
         }
         // One of the same step from another course of the run: its turn must be over first.
@@ -242,6 +245,8 @@ impl Work {
             let done = self.publish(next);
             state = shared.lock();
             state.writing = None;
+            state.failing = done.is_err();
+            shared.changed.notify_all();
             match done {
                 Ok(()) => {
                     if let Some(step) = next {
@@ -256,10 +261,8 @@ impl Work {
                 }
                 Err(error) => {
                     state.metrics = true;
-                    let again = "; trying again";
-                    let told = state.warnings.len();
-                    if told == 0 {
-                        state.warnings.push(format!("{error}{again}"));
+                    if state.warnings.is_empty() {
+                        state.warnings.push(format!("{error}; trying again"));
                     }
                     let pause = |state: &mut State| !state.ending;
                     let (resumed, _) = shared

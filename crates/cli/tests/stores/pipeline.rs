@@ -59,7 +59,7 @@ fn the_whole_way_gives_the_same_bytes_as_locally() {
     }
     let config: serde_json::Value =
         serde_json::from_slice(&remote["step-000060/config.json"]).unwrap();
-    assert_eq!(config["train"]["data"], "s3://bucket/docs");
+    assert_eq!(config["train"]["data"][0]["path"], "s3://bucket/docs");
     assert_eq!(config["train"]["tokenizer"], "s3://bucket/tok");
 
     let generate = "--prompt int --max-tokens 20 --temperature 0 --threads 1";
