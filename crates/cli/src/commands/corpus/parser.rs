@@ -18,6 +18,9 @@ pub struct ParserArgs {
     /// The compile database [default: compile_commands.json in the project or its build folder]
     #[arg(long, value_name = "PATH")]
     pub compile_commands: Option<PathBuf>,
+    /// Also write the flags of every unit to FILE, as a compile database
+    #[arg(long, value_name = "FILE")]
+    write_compile_commands: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
