@@ -61,6 +61,12 @@ impl Lexicon {
         lexicon
     }
 
+    /// Whether there are words that begin with `byte`.
+    #[inline]
+    pub(crate) fn has_words_with(&self, byte: u8) -> bool {
+        self.lengths[usize::from(byte)] != 0
+    }
+
     /// What `text[start..end]`, not empty, is.
     #[inline]
     pub(crate) fn find(&self, text: &[u8], start: usize, end: usize) -> Word {
