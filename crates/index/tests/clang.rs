@@ -385,6 +385,16 @@ int a() { return os() + SIZE; }
 }
 
 #[test]
+fn a_newer_standard_is_tried_where_none_is_stated() {
+    let source = "template <class T> concept Any = true;\nint f(Any auto x) { return x; }\nint g() { return f(1); }\n";
+    let Some(project) = with_clang(&[("a.cc", source)]) else {
+        return;
+    };
+    assert_eq!(project.errors, 0, "{:?}", project.failures);
+    assert_eq!(calls(&project), pairs(&[("g:3", "f:2")]));
+}
+
+#[test]
 fn many_units_behind_shared_prefixes_give_what_they_give_alone() {
     let list = "#ifndef LIST_H
 #define LIST_H

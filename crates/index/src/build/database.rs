@@ -116,8 +116,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.json");
         let arguments = ["-xc++", "-DA=\"x y\"", "-I/p/in clude"].map(String::from).to_vec();
-        let unit =
-            Unit { name: "a b.cc".into(), language: Language::Cxx, arguments: arguments.clone() };
+        let unit = Unit {
+            name: "a b.cc".into(),
+            language: Language::Cxx,
+            arguments: arguments.clone(),
+            newer: None,
+        };
         write(&[unit], Path::new("/p"), &path).unwrap();
         let commands = read(&path).unwrap();
         assert_eq!(commands, [Command { file: "/p/a b.cc".into(), arguments }]);

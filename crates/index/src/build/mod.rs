@@ -33,6 +33,8 @@ pub(crate) struct Unit {
     pub language: Language,
     /// Complete, without the compiler and the file: language, standard, folders, definitions, system headers.
     pub arguments: Vec<String>,
+    /// The same for a newer standard, to be tried where the one that was guessed brings errors.
+    pub newer: Option<Vec<String>>,
 }
 
 /// Whether the file is compiled for itself, and not only included.

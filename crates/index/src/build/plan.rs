@@ -40,7 +40,8 @@ pub(crate) fn plan(
         Some(path) => from_database(input, root, &system, &path)?,
         None => {
             let probe = SystemProbe::new(library, &system, folder);
-            let settings = cmake::evaluate(root, folder, &input.files, &probe).unwrap_or_default();
+            let settings = cmake::evaluate(root, &folder.join("made"), &input.files, &probe)
+                .unwrap_or_default();
             from_sources(input, root, &system, &settings)
         }
     };
@@ -66,7 +67,7 @@ fn from_database(
         units.entry(name).or_insert_with(|| {
             let language = language(&command.arguments, name);
             let arguments = complete(language, None, command.arguments, system);
-            Unit { name: name.to_string(), language, arguments }
+            Unit { name: name.to_string(), language, arguments, newer: None }
         });
     }
     Ok(units.into_values().collect())
@@ -99,7 +100,9 @@ fn from_sources(
     let units = input.files.iter().filter(|file| is_source(&file.name)).map(|file| {
         let language = Language::of_file(&file.name);
         let settings = settings.files.get(&root.join(&file.name)).unwrap_or(&settings.default);
-        Unit { name: file.name.clone(), language, arguments: arguments(language, settings) }
+        let arguments = arguments(language, settings);
+        let newer = (language == Language::Cxx).then(|| with_standard(&arguments, "c++20"));
+        Unit { name: file.name.clone(), language, arguments, newer }
     });
     units.collect()
 }
@@ -163,4 +166,12 @@ fn complete(
 /// What the parser calls a standard: the oldest one that Kiln is used with knows C++23 by its working title.
 fn cxx_name(standard: u32) -> String {
     if standard >= 23 { "2b".to_string() } else { standard.to_string() }
+}
+
+/// The same arguments for another standard.
+fn with_standard(arguments: &[String], standard: &str) -> Vec<String> {
+    let other = |argument: &String| {
+        if argument.starts_with("-std=") { format!("-std={standard}") } else { argument.clone() }
+    };
+    arguments.iter().map(other).collect()
 }

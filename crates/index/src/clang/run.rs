@@ -206,15 +206,16 @@ impl Run<'_> {
         });
     }
 
-    /// Behind the best prefix; where that brings errors, behind the next, or none, and the best of all counts.
+    /// Behind the best prefix; where that brings errors, behind the next, or none, or by a newer standard; the best of
+    /// all counts.
     fn unit(&self, job: &Job<'_>) -> Result<ParsedUnit, ParseError> {
         let index = Index::new(self.library, true);
         let mut best: Result<ParsedUnit, ParseError> = Err(ParseError::Failed);
-        for prefix in job.prefixes.iter().copied().map(Some).chain([None]) {
-            let mut arguments = job.unit.arguments.clone();
-            arguments.extend(use_prefix(prefix));
+        let with = |prefix| [job.unit.arguments.clone(), use_prefix(prefix)].concat();
+        let prefixes = job.prefixes.iter().copied().map(Some).chain([None]);
+        for arguments in prefixes.map(with).chain(job.unit.newer.clone()) {
             let parsed = self.attempt(&index, job.unit, &arguments);
-            // A header that is not there is no fault of a prefix.
+            // A header that is not there is no fault of a prefix, nor of the standard.
             let done = parsed.as_ref().is_ok_and(|unit| unit.errors == 0 || unit.missing_header);
             let better = match (&best, &parsed) {
                 (Ok(best), Ok(parsed)) => parsed.errors <= best.errors,

@@ -1,6 +1,7 @@
 //! Commands that say how to compile, and headers that are made from templates.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::condition::is_false;
@@ -182,23 +183,33 @@ impl State<'_> {
             return false;
         }
         if let [template, result, ..] = arguments {
-            let result = crate::build::arguments::absolute(
-                &PathBuf::from(self.get("CMAKE_CURRENT_BINARY_DIR")),
-                result,
-            );
             let template = self.path(template);
-            self.template_missing |= !template.is_file() && is_header(&result);
-            // Nothing is ever written into the project.
+            self.template_missing |= !template.is_file() && is_header(Path::new(result));
             if template.starts_with(self.root)
-                && result.starts_with(self.binary)
                 && let Ok(text) = fs::read_to_string(&template)
-                && let Some(folder) = result.parent()
-                && fs::create_dir_all(folder).is_ok()
             {
-                let _ = fs::write(&result, self.configured(&text));
+                self.write_made_file(result, &self.configured(&text));
             }
         }
         true
+    }
+
+    /// Adds to a file below the binary folder; nothing is ever written into the project or elsewhere.
+    pub(super) fn write_made_file(&mut self, path: &str, text: &str) {
+        let base = PathBuf::from(self.get("CMAKE_CURRENT_BINARY_DIR"));
+        let path = crate::build::arguments::absolute(&base, path);
+        let Some(folder) =
+            path.parent().filter(|_| path.starts_with(self.binary) && self.may_write > 0)
+        else {
+            return;
+        };
+        self.may_write -= 1;
+        if fs::create_dir_all(folder).is_ok()
+            && let Ok(mut file) = fs::OpenOptions::new().create(true).append(true).open(&path)
+        {
+            // A header that could not be made is one that is missing: its includers will say so.
+            let _ = file.write_all(text.as_bytes());
+        }
     }
 
     fn configured(&self, text: &str) -> String {

@@ -18,6 +18,8 @@ use crate::build::arguments::absolute;
 const MAX_STEPS: usize = 300_000;
 /// Files, functions and blocks within one another.
 pub(super) const MAX_DEPTH: usize = 64;
+/// Files that are made at most.
+const MAX_FILES: usize = 256;
 /// Longest value of a variable, in bytes.
 const MAX_VALUE: usize = 1 << 20;
 
@@ -48,6 +50,7 @@ pub(in crate::build) fn evaluate(
         option_blocks: 0,
         answers: Vec::new(),
         template_missing: false,
+        may_write: MAX_FILES,
     };
     state.predefine();
     state.enter_folder(root, binary);
@@ -85,6 +88,8 @@ pub(super) struct State<'a> {
     pub answers: Vec<String>,
     /// Whether a header is made from a template that is not there.
     pub template_missing: bool,
+    /// Files that may still be written.
+    pub may_write: usize,
 }
 
 impl State<'_> {

@@ -23,6 +23,9 @@ impl State<'_> {
                 let found = self.glob(rest);
                 self.set(variable, &found);
             }
+            ("file", ["WRITE" | "APPEND", path, text @ ..]) => {
+                self.write_made_file(path, &text.concat())
+            }
             ("get_filename_component", [variable, path, part, ..]) => {
                 let value = self.part_of_path(path, part);
                 self.set(variable, &value);
@@ -240,6 +243,7 @@ impl State<'_> {
         }
         let mut key: Option<&str> = None;
         let mut values: Vec<(String, Vec<String>)> = Vec::new();
+        let mut unparsed = Vec::new();
         for argument in arguments {
             let has = |list: &[String]| list.iter().any(|name| name == argument);
             if has(&options) {
@@ -248,10 +252,17 @@ impl State<'_> {
             } else if has(&one) || has(&many) {
                 key = Some(argument);
                 values.push((argument.to_string(), Vec::new()));
-            } else if let (Some(_), Some((_, list))) = (key, values.last_mut()) {
+            } else if let (Some(name), Some((_, list))) = (key, values.last_mut()) {
                 list.push(argument.to_string());
+                // A keyword of one value takes no second one.
+                if one.iter().any(|known| known == name) {
+                    key = None;
+                }
+            } else {
+                unparsed.push(*argument);
             }
         }
+        self.set(&format!("{prefix}_UNPARSED_ARGUMENTS"), &unparsed.join(";"));
         for (key, list) in values {
             self.set(&format!("{prefix}_{key}"), &list.join(";"));
         }

@@ -197,6 +197,35 @@ fn runs_functions_and_folders() {
 }
 
 #[test]
+fn parses_arguments_and_writes_files() {
+    let list = "
+        function(add_program name)
+          cmake_parse_arguments(P \"HEADER_ONLY\" \"STD\" \"LIBS\" ${ARGN})
+          add_executable(${name} ${name}.cc ${P_UNPARSED_ARGUMENTS})
+          target_link_libraries(${name} ${P_LIBS})
+          if(P_HEADER_ONLY)
+            target_compile_definitions(${name} PRIVATE HEADER_ONLY=1)
+          endif()
+          set_target_properties(${name} PROPERTIES CXX_STANDARD ${P_STD})
+        endfunction()
+        add_library(lib INTERFACE)
+        target_compile_definitions(lib INTERFACE FROM_LIB)
+        add_program(one two.cc HEADER_ONLY STD 20 three.cc LIBS lib other)
+        file(WRITE ${CMAKE_BINARY_DIR}/made.h \"#define MADE\\n\")
+        file(WRITE ${CMAKE_SOURCE_DIR}/written.h \"never\")
+        file(WRITE ${CMAKE_BINARY_DIR}/../outside.h \"never\")
+    ";
+    with_project(&[("CMakeLists.txt", list)], &[], |root, binary, settings| {
+        for file in ["one.cc", "two.cc", "three.cc"] {
+            assert_eq!(definitions(&settings, &root.join(file)), ["HEADER_ONLY=1", "FROM_LIB"]);
+            assert_eq!(settings.files[&root.join(file)].cxx_standard, Some(20));
+        }
+        assert_eq!(fs::read_to_string(binary.join("made.h")).unwrap(), "#define MADE\n");
+        assert!(!root.join("written.h").exists() && !binary.join("../outside.h").exists());
+    });
+}
+
+#[test]
 fn ends_on_hostile_lists() {
     let lists = [
         "macro(a)\na()\nendmacro()\na()",
