@@ -101,7 +101,7 @@ impl Layout {
             for (_, document) in alike {
                 let length = self.length(document);
                 let within = u128::from(random.next() >> 32) * u128::from(length);
-                let place = ((u128::from(before) << 32) + within << 24) / u128::from(total);
+                let place = (((u128::from(before) << 32) + within) << 24) / u128::from(total);
                 placed.push((place as u64, document));
                 before += length;
             }

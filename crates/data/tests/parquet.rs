@@ -169,7 +169,7 @@ fn flipped_bytes_do_no_harm() {
                 std::fs::write(&path, &bad).unwrap();
                 if let Ok(source) = open(&path) {
                     assert!(source.len(Split::Train) <= 40);
-                    source.texts(Split::Train).for_each(|text| drop(text));
+                    source.texts(Split::Train).for_each(drop);
                 }
             }
         }

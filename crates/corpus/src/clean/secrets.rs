@@ -227,7 +227,7 @@ fn assigned_name(before: &[u8]) -> Option<&[u8]> {
     if rest[operator] == b',' {
         // `setenv("API_TOKEN", "..."`: the name is the literal before.
         rest = rest[..operator].trim_ascii_end();
-        return rest.strip_suffix(b"\"").map(|rest| last_word(rest));
+        return rest.strip_suffix(b"\"").map(last_word);
     }
     rest = &rest[..operator];
     if rest.ends_with(b"=") || rest.ends_with(b"!") {

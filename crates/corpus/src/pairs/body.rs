@@ -59,9 +59,9 @@ fn without_comments(text: &str) -> String {
         let length = if from.starts_with("//") {
             code.push(' ');
             line_end(from)
-        } else if from.starts_with("/*") {
+        } else if let Some(comment) = from.strip_prefix("/*") {
             code.push(' ');
-            from[2..].find("*/").map_or(from.len(), |end| end + 4)
+            comment.find("*/").map_or(from.len(), |end| end + 4)
         } else if from.starts_with('/') {
             code.push('/');
             1

@@ -122,8 +122,8 @@ impl Source {
         options.check()?;
         let mut opener = Opener::new(options);
         let listing = Listing::of(folder)?;
-        let mut report = SourceReport::default();
-        report.ignored = listing.others.iter().map(|name| folder.location().join(name)).collect();
+        let ignored = listing.others.iter().map(|name| folder.location().join(name)).collect();
+        let mut report = SourceReport { ignored, ..SourceReport::default() };
         let pairs = options.schema == Schema::Pairs;
         let (mut files, mut held) = (listing.shards, listing.validation);
         if files.is_empty() {
