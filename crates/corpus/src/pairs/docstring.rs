@@ -54,7 +54,13 @@ fn unmarked(comment: &str) -> Vec<&str> {
     let inner = inner.trim_start_matches(['*', '!', '<']).trim_end_matches('*');
     let mut lines = inner.lines();
     let first = lines.next().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
-    first.into_iter().chain(lines.map(without_star)).collect()
+    let rest: Vec<&str> = lines.map(str::trim_end).collect();
+    // A list or bold text in a comment whose lines have no margin of stars keeps its own.
+    let written = rest.iter().filter(|line| !line.is_empty()).count();
+    let starred = rest.iter().filter(|line| line.trim_start().starts_with('*')).count();
+    let has_margin = starred * 2 > written;
+    let rest = rest.into_iter().map(|line| if has_margin { without_star(line) } else { line });
+    first.into_iter().chain(rest).collect()
 }
 
 fn without_slashes(line: &str) -> &str {
@@ -66,7 +72,6 @@ fn without_slashes(line: &str) -> &str {
 }
 
 fn without_star(line: &str) -> &str {
-    let line = line.trim_end();
     match line.trim_start().strip_prefix('*') {
         Some(rest) => rest.strip_prefix(' ').unwrap_or(rest),
         None => line,
@@ -232,5 +237,13 @@ mod tests {
                 prop_assert_eq!(text.trim(), &text[..]);
             }
         });
+    }
+
+    #[test]
+    fn stars_of_a_margin_go_and_those_of_the_text_stay() {
+        let with = "/**\n * Sells.\n *\n * * the first\n   and more\n */";
+        assert_eq!(docstring(with).unwrap(), "Sells.\n\n* the first\n  and more");
+        let without = "/**\n  Sells.\n\n  **Example**::\n\n    sell();\n*/";
+        assert_eq!(docstring(without).unwrap(), "Sells.\n\n**Example**::\n\n  sell();");
     }
 }
