@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::document;
 use crate::error::CorpusError;
 use crate::graph::Graph;
-use crate::options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP};
+use crate::options::SourceFilter;
 use crate::projects::{self, Projects};
 use crate::summary::FilesSummary;
 use crate::walk;
@@ -28,10 +28,8 @@ pub struct GraphOptions {
     pub source: PathBuf,
     /// How to parse.
     pub parse: ParseOptions,
-    /// Folder names that are not entered, as in [`FilesOptions::skip`](crate::FilesOptions::skip).
-    pub skip: Vec<String>,
-    /// A file of more bytes is skipped.
-    pub max_file_bytes: u64,
+    /// Which files are read.
+    pub filter: SourceFilter,
 }
 
 impl GraphOptions {
@@ -40,8 +38,7 @@ impl GraphOptions {
         Self {
             source: source.into(),
             parse: ParseOptions::default(),
-            skip: DEFAULT_SKIP.iter().map(|s| (*s).to_owned()).collect(),
-            max_file_bytes: DEFAULT_MAX_FILE_BYTES,
+            filter: SourceFilter::default(),
         }
     }
 }
@@ -113,9 +110,9 @@ fn read(options: &GraphOptions) -> Result<(ProjectInput, FilesSummary), CorpusEr
     let paths = vec![options.source.clone()];
     let sources = projects::resolve(&paths, false)?;
     let mut listing = FilesSummary::default();
-    let files = walk::list(&options.skip, &sources, &mut Projects::default(), &mut listing);
+    let files = walk::list(&options.filter.skip, &sources, &mut Projects::default(), &mut listing);
     let texts: Vec<_> = (files.par_iter())
-        .map(|file| document::read_text(&file.path, options.max_file_bytes))
+        .map(|file| document::read_text(&file.path, options.filter.max_file_bytes))
         .collect();
     let mut input = ProjectInput { root: sources[0].root.clone(), files: Vec::new() };
     for (file, text) in files.into_iter().zip(texts) {

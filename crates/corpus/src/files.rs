@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use crate::document::{self, Line, Skip};
 use crate::error::CorpusError;
 use crate::hold_out::HoldOut;
-use crate::options::FilesOptions;
-use crate::output::{self, OutputOptions, Sink};
+use crate::options::{FilesOptions, OutputOptions};
+use crate::output::{self, Sink};
 use crate::projects::{self, Project, Projects};
 use crate::summary::{FilesSummary, ProjectSummary, Split};
 use crate::walk::{self, SourceFile};
@@ -53,20 +53,14 @@ pub fn collect_files(
     let sources = projects::resolve(&options.sources, options.projects_dir)?;
     let mut listing = FilesSummary::default();
     let mut projects = Projects::default();
-    let files = walk::list(&options.skip, &sources, &mut projects, &mut listing);
+    let files = walk::list(&options.filter.skip, &sources, &mut projects, &mut listing);
     if files.is_empty() {
         return Err(nothing_found(options.sources.clone(), listing));
     }
-    let output = options.output();
-    output::prepare(&output)?;
+    let output = &options.output;
+    output::prepare(output)?;
 
-    let run = Run {
-        options,
-        output: &output,
-        files: &files,
-        projects: &projects.list,
-        listing: &listing,
-    };
+    let run = Run { options, output, files: &files, projects: &projects.list, listing: &listing };
     let rule = HoldOut::share(options.validation_share);
     let mut pass = run.pass(rule, progress)?;
     // A handful of documents may all fall on one side. The hashes are known only now, and such a set is small.
@@ -153,7 +147,7 @@ impl<'a> Run<'a> {
     }
 
     fn read(&self, file: &SourceFile) -> Result<Line, Skip> {
-        let text = document::read_text(&file.path, self.options.max_file_bytes)?;
+        let text = document::read_text(&file.path, self.options.filter.max_file_bytes)?;
         let project = &self.projects[file.project];
         Ok(document::line(&text, &project.name, &file.file, project.licence.as_deref()))
     }

@@ -57,7 +57,9 @@ pub use index::{
     DEFAULT_MAX_DEP_DEPTH, DEFAULT_MAX_REPEAT, DEFAULT_MAX_TOKENS, FailedProject, IndexOptions,
     IndexProgress, IndexSummary, IndexTotals, IndexedProject, index_projects,
 };
-pub use options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, EXTENSIONS, FilesOptions};
+pub use options::{
+    DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, EXTENSIONS, FilesOptions, OutputOptions, SourceFilter,
+};
 pub use output::COMPLETE_MARKER;
 pub use pairs::{
     DEFAULT_BODY_BYTES, DEFAULT_DOCSTRING_BYTES, DEFAULT_MAX_SIGNATURE_BYTES, PairCause,

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::CorpusError;
-use crate::output::OutputOptions;
 
 /// Extensions of C and C++ files, compared without regard to case.
 pub const EXTENSIONS: &[&str] = &["c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx", "inc"];
@@ -15,25 +14,28 @@ pub const DEFAULT_SKIP: &[&str] =
 /// Larger files are amalgamations and tables, not code that a person wrote: 500 KB.
 pub const DEFAULT_MAX_FILE_BYTES: u64 = 500_000;
 
-/// Options of [`collect_files`](crate::collect_files).
+/// Which files of a source are read.
 #[derive(Debug, Clone)]
-pub struct FilesOptions {
-    /// Folders to walk, in this order. Each is one project, unless `projects_dir` is set.
-    pub sources: Vec<PathBuf>,
-    /// Folder to write; it is made if it is missing.
-    pub out: PathBuf,
-    /// Every first-level folder of a source is one project; files beside them belong to a project named like
-    /// the source.
-    pub projects_dir: bool,
+pub struct SourceFilter {
     /// Folder names that are not entered, [`DEFAULT_SKIP`] at first: push to add, assign to replace. `*` stands
     /// for any run of characters. A source itself is always entered.
     pub skip: Vec<String>,
     /// A file of more bytes is skipped.
     pub max_file_bytes: u64,
-    /// Share of the documents to hold out, in [0, 1). Above 0, the documents go to `train*` and `validation*`
-    /// files, chosen by a hash of their content, so that a document stays on its side when others come or go.
-    /// At least one document goes to each side when there are two different ones.
-    pub validation_share: f64,
+}
+
+impl Default for SourceFilter {
+    fn default() -> Self {
+        let skip = DEFAULT_SKIP.iter().map(|name| (*name).to_owned()).collect();
+        Self { skip, max_file_bytes: DEFAULT_MAX_FILE_BYTES }
+    }
+}
+
+/// Where and how documents are written as JSONL.
+#[derive(Debug, Clone)]
+pub struct OutputOptions {
+    /// Folder to write; it is made if it is missing.
+    pub out: PathBuf,
     /// Write `.jsonl.zst` instead of `.jsonl`.
     pub compress: bool,
     /// Start a new file once one has this many bytes of JSONL (before compression). The validation documents
@@ -44,6 +46,42 @@ pub struct FilesOptions {
     pub overwrite: bool,
 }
 
+impl OutputOptions {
+    /// The defaults: one plain `documents.jsonl`, and nothing finished is replaced.
+    pub fn new(out: impl Into<PathBuf>) -> Self {
+        Self { out: out.into(), compress: false, shard_bytes: None, overwrite: false }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), CorpusError> {
+        if self.shard_bytes == Some(0) {
+            return Err(CorpusError::BadOption {
+                option: "shard bytes",
+                value: "0".to_owned(),
+                why: "expected at least 1",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Options of [`collect_files`](crate::collect_files).
+#[derive(Debug, Clone)]
+pub struct FilesOptions {
+    /// Folders to walk, in this order. Each is one project, unless `projects_dir` is set.
+    pub sources: Vec<PathBuf>,
+    /// Every first-level folder of a source is one project; files beside them belong to a project named like
+    /// the source.
+    pub projects_dir: bool,
+    /// Which files are read.
+    pub filter: SourceFilter,
+    /// Share of the documents to hold out, in [0, 1). Above 0, the documents go to `train*` and `validation*`
+    /// files, chosen by a hash of their content, so that a document stays on its side when others come or go.
+    /// At least one document goes to each side when there are two different ones.
+    pub validation_share: f64,
+    /// What is written, and where.
+    pub output: OutputOptions,
+}
+
 impl FilesOptions {
     /// The defaults: every source one project, the default skip list, one plain `documents.jsonl`.
     pub fn new<P: Into<PathBuf>>(
@@ -52,23 +90,10 @@ impl FilesOptions {
     ) -> Self {
         Self {
             sources: sources.into_iter().map(Into::into).collect(),
-            out: out.into(),
             projects_dir: false,
-            skip: DEFAULT_SKIP.iter().map(|s| (*s).to_owned()).collect(),
-            max_file_bytes: DEFAULT_MAX_FILE_BYTES,
+            filter: SourceFilter::default(),
             validation_share: 0.0,
-            compress: false,
-            shard_bytes: None,
-            overwrite: false,
-        }
-    }
-
-    pub(crate) fn output(&self) -> OutputOptions {
-        OutputOptions {
-            out: self.out.clone(),
-            compress: self.compress,
-            shard_bytes: self.shard_bytes,
-            overwrite: self.overwrite,
+            output: OutputOptions::new(out),
         }
     }
 
@@ -76,24 +101,18 @@ impl FilesOptions {
         if self.sources.is_empty() {
             return Err(CorpusError::NoSources);
         }
-        check_output(self.validation_share, self.shard_bytes)
+        check_share(self.validation_share)?;
+        self.output.check()
     }
 }
 
-/// Refuses values that no output can have.
-pub(crate) fn check_output(share: f64, shard_bytes: Option<u64>) -> Result<(), CorpusError> {
+/// Refuses a validation share that no output can have.
+pub(crate) fn check_share(share: f64) -> Result<(), CorpusError> {
     if !(0.0..1.0).contains(&share) {
         return Err(CorpusError::BadOption {
             option: "validation share",
             value: share.to_string(),
             why: "expected at least 0 and less than 1",
-        });
-    }
-    if shard_bytes == Some(0) {
-        return Err(CorpusError::BadOption {
-            option: "shard bytes",
-            value: "0".to_owned(),
-            why: "expected at least 1",
         });
     }
     Ok(())

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::error::CorpusError;
+use crate::options::OutputOptions;
 use crate::summary::{OutputFile, Split};
 
 /// Name of the file that says that a folder of documents is finished. It holds the summary as JSON.
@@ -16,19 +17,6 @@ pub const COMPLETE_MARKER: &str = "_COMPLETE";
 /// Readers pass over names with a dot.
 const TEMPORARY_PREFIX: &str = ".kiln-corpus-";
 const ZSTD_LEVEL: i32 = 3;
-
-/// Where and how documents are written.
-#[derive(Debug, Clone)]
-pub(crate) struct OutputOptions {
-    /// The folder.
-    pub out: PathBuf,
-    /// `.jsonl.zst` instead of `.jsonl`.
-    pub compress: bool,
-    /// Start a new file once one has this many bytes of JSONL.
-    pub shard_bytes: Option<u64>,
-    /// Replace a finished set of documents.
-    pub overwrite: bool,
-}
 
 /// Makes the folder if it is missing and refuses one whose content is not ours to replace.
 pub(crate) fn prepare(options: &OutputOptions) -> Result<(), CorpusError> {

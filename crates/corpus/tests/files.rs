@@ -108,12 +108,12 @@ fn the_skip_list_can_be_extended_and_replaced() {
     let summary = run(&options).unwrap();
     assert_eq!((summary.documents, summary.skipped_folders), (2, 2));
 
-    options.overwrite = true;
-    options.skip.push("min?".to_owned());
+    options.output.overwrite = true;
+    options.filter.skip.push("min?".to_owned());
     assert_eq!(run(&options).unwrap().documents, 2, "? is an ordinary character");
-    options.skip.push("min*".to_owned());
+    options.filter.skip.push("min*".to_owned());
     assert_eq!(run(&options).unwrap().documents, 1);
-    options.skip = Vec::new();
+    options.filter.skip = Vec::new();
     assert_eq!(run(&options).unwrap().documents, 4);
 }
 
@@ -213,7 +213,7 @@ fn projects_are_sources_or_their_subfolders() {
 
     options = tree.options(&["all", "other"]);
     options.projects_dir = true;
-    options.overwrite = true;
+    options.output.overwrite = true;
     let summary = run(&options).unwrap();
     let names: Vec<_> = summary.projects.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["alpha", "beta", "all", "beta-2"]);
@@ -234,7 +234,7 @@ fn held_out_documents_come_last_and_are_chosen_by_content() {
     }
     let mut options = tree.options(&["p"]);
     options.validation_share = 0.1;
-    options.shard_bytes = Some(4000);
+    options.output.shard_bytes = Some(4000);
     let summary = run(&options).unwrap();
     assert!((15..=70).contains(&summary.validation_documents), "{}", summary.validation_documents);
     let names = names_in(&tree.path("out"));
@@ -245,8 +245,8 @@ fn held_out_documents_come_last_and_are_chosen_by_content() {
 
     // Another file changes nothing for the others.
     tree.write("p/new.c", b"int another;");
-    options.overwrite = true;
-    options.shard_bytes = None;
+    options.output.overwrite = true;
+    options.output.shard_bytes = None;
     run(&options).unwrap();
     let mut again = tree.documents("validation.jsonl");
     again.retain(|d| d["file"] != "new.c");
@@ -274,8 +274,8 @@ fn compressed_documents_are_the_same_documents() {
     let mut options = tree.options(&["p"]);
     run(&options).unwrap();
     let plain = fs::read(tree.path("out/documents.jsonl")).unwrap();
-    options.compress = true;
-    options.overwrite = true;
+    options.output.compress = true;
+    options.output.overwrite = true;
     run(&options).unwrap();
     assert_eq!(names_in(&tree.path("out")), [COMPLETE_MARKER, "documents.jsonl.zst"]);
     let packed = fs::read(tree.path("out/documents.jsonl.zst")).unwrap();
@@ -293,7 +293,7 @@ fn a_finished_folder_survives_unless_overwriting_is_asked_for() {
     assert_eq!(fs::read(tree.path("out/documents.jsonl")).unwrap(), before);
 
     // Nor does a run that fails or is stopped touch it.
-    options.overwrite = true;
+    options.output.overwrite = true;
     let stopped = collect_files(&options, &mut |_| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(CorpusError::Cancelled)));
     assert_eq!(fs::read(tree.path("out/documents.jsonl")).unwrap(), before);
@@ -329,7 +329,7 @@ fn the_same_input_gives_the_same_bytes() {
     };
     let first = collect_files(&options, &mut |p| keep(&mut calls, p)).unwrap();
     let train = fs::read(tree.path("out/train.jsonl")).unwrap();
-    options.overwrite = true;
+    options.output.overwrite = true;
     assert_eq!(run(&options).unwrap(), first);
     assert_eq!(fs::read(tree.path("out/train.jsonl")).unwrap(), train);
 

@@ -115,7 +115,7 @@ fn documents_go_bottom_up_across_files() {
 fn the_same_input_gives_the_same_bytes_on_any_number_of_threads() {
     let tree = Tree::demo();
     let mut options = tree.options(&["demo", "other"]);
-    options.overwrite = true;
+    options.output.overwrite = true;
     let on = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| run(&options)).unwrap();
@@ -205,7 +205,7 @@ fn cancelling_leaves_the_folder_as_it_was() {
     let before = tree.out();
     let mut options = tree.options(&["demo"]);
     for (overwrite, append) in [(true, false), (false, true)] {
-        (options.overwrite, options.append) = (overwrite, append);
+        (options.output.overwrite, options.append) = (overwrite, append);
         let cancelled = index_projects(&options, None, &|_| ControlFlow::Break(()));
         assert!(matches!(cancelled, Err(CorpusError::Cancelled)));
         assert_eq!(tree.out(), before);
@@ -245,7 +245,7 @@ fn held_out_documents_are_appended_to_their_file() {
             [("more/a.c", "int a() { return 1; }\n"), ("more/b.c", "int b() { return 2; }\n")];
         more.iter().for_each(|(path, text)| tree.write(path, text.as_bytes()));
         let mut options = tree.options(&["demo"]);
-        (options.append, options.compress, options.validation_share) = (true, compress, 0.6);
+        (options.append, options.output.compress, options.validation_share) = (true, compress, 0.6);
         let before = run(&options).unwrap();
         options.sources.push(tree.path("more"));
         let after = run(&options).unwrap();

@@ -32,7 +32,7 @@ pub(crate) fn open(
     options: &IndexOptions,
     tokenizer: bool,
 ) -> Result<Option<Earlier>, CorpusError> {
-    let folder = &options.out;
+    let folder = &options.output.out;
     let marker = folder.join(COMPLETE_MARKER);
     let json = match fs::read(&marker) {
         Ok(json) => json,

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use kiln_index::ParseOptions;
 
 use crate::CorpusError;
-use crate::options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, check_output};
-use crate::output::OutputOptions;
+use crate::options::{OutputOptions, SourceFilter, check_share};
 
 /// Tokens in a document.
 pub const DEFAULT_MAX_TOKENS: usize = 16_384;
@@ -29,8 +28,6 @@ pub struct IndexOptions {
     pub projects_dir: bool,
     /// Folders that are one project each, after the sources. One that is missing is reported and passed over.
     pub projects: Vec<PathBuf>,
-    /// Folder to write; it is made if it is missing.
-    pub out: PathBuf,
     /// How to parse.
     pub parse: ParseOptions,
     /// Tokens in a document, at most.
@@ -41,21 +38,15 @@ pub struct IndexOptions {
     pub max_repeat: u32,
     /// One document for each root instead of one for neighbouring roots of a file.
     pub separate_roots: bool,
-    /// Folder names that are not entered, as in [`FilesOptions::skip`](crate::FilesOptions::skip).
-    pub skip: Vec<String>,
-    /// A file of more bytes is skipped.
-    pub max_file_bytes: u64,
+    /// Which files are read.
+    pub filter: SourceFilter,
     /// Share of the source files whose documents are held out, in [0, 1), chosen by a hash of the file's content:
     /// the same files that [`collect_files`](crate::collect_files) holds out. No document has text from both
     /// sides.
     pub validation_share: f64,
-    /// Write `.jsonl.zst` instead of `.jsonl`.
-    pub compress: bool,
-    /// Start a new file once one has this many bytes of JSONL (before compression).
-    pub shard_bytes: Option<u64>,
-    /// Replace a finished set of documents in `out`.
-    pub overwrite: bool,
-    /// Add projects to a finished set of documents in `out`. Those that are there already are left as they are.
+    /// What is written, and where.
+    pub output: OutputOptions,
+    /// Add projects to a finished set of documents in the output folder. Those that are there already are left as they are.
     pub append: bool,
 }
 
@@ -69,28 +60,15 @@ impl IndexOptions {
             sources: sources.into_iter().map(Into::into).collect(),
             projects_dir: false,
             projects: Vec::new(),
-            out: out.into(),
             parse: ParseOptions::default(),
             max_tokens: DEFAULT_MAX_TOKENS,
             max_dep_depth: DEFAULT_MAX_DEP_DEPTH,
             max_repeat: DEFAULT_MAX_REPEAT,
             separate_roots: false,
-            skip: DEFAULT_SKIP.iter().map(|s| (*s).to_owned()).collect(),
-            max_file_bytes: DEFAULT_MAX_FILE_BYTES,
+            filter: SourceFilter::default(),
             validation_share: 0.0,
-            compress: false,
-            shard_bytes: None,
-            overwrite: false,
+            output: OutputOptions::new(out),
             append: false,
-        }
-    }
-
-    pub(crate) fn output(&self) -> OutputOptions {
-        OutputOptions {
-            out: self.out.clone(),
-            compress: self.compress,
-            shard_bytes: self.shard_bytes,
-            overwrite: self.overwrite,
         }
     }
 
@@ -105,13 +83,14 @@ impl IndexOptions {
                 why: "expected at least 64",
             });
         }
-        if self.append && self.overwrite {
+        if self.append && self.output.overwrite {
             return Err(CorpusError::BadOption {
                 option: "append",
                 value: "true".to_owned(),
                 why: "overwriting leaves nothing to append to",
             });
         }
-        check_output(self.validation_share, self.shard_bytes)
+        check_share(self.validation_share)?;
+        self.output.check()
     }
 }

@@ -60,7 +60,8 @@ impl Indexer<'_> {
         progress: &(dyn Fn(f64) + Sync),
     ) -> Result<Outcome, CorpusError> {
         self.check_cancelled()?;
-        let (input, skipped) = project_input::read(&about.root, files, self.options.max_file_bytes);
+        let (input, skipped) =
+            project_input::read(&about.root, files, self.options.filter.max_file_bytes);
         if input.files.is_empty() {
             return Ok(Outcome { skipped, indexed: None });
         }

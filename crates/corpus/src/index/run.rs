@@ -14,7 +14,8 @@ use super::units::CountTokens;
 use crate::document;
 use crate::error::CorpusError;
 use crate::hold_out::{HoldOut, content_hash};
-use crate::output::{self, OutputOptions, Sink};
+use crate::options::OutputOptions;
+use crate::output::{self, Sink};
 use crate::projects::{self, Projects};
 use crate::summary::{FilesSummary, Split};
 use crate::walk::{self, SourceFile};
@@ -63,7 +64,7 @@ pub fn index_projects(
     progress: OnProgress<'_>,
 ) -> Result<IndexSummary, CorpusError> {
     options.check()?;
-    let output = options.output();
+    let output = options.output.clone();
     let mut work = Work::find(options)?;
     let earlier =
         if options.append { append::open(options, count_tokens.is_some())? } else { None };
@@ -131,7 +132,7 @@ impl Work {
 
         let mut listing = FilesSummary::default();
         let mut found = Projects::default();
-        let files = walk::list(&options.skip, &sources, &mut found, &mut listing);
+        let files = walk::list(&options.filter.skip, &sources, &mut found, &mut listing);
         if files.is_empty() {
             return Err(nothing_found(options.sources.iter().chain(&options.projects), listing));
         }
@@ -172,7 +173,7 @@ impl Work {
             return rule;
         }
         let hash = |file: &&SourceFile| {
-            let text = document::read_text(&file.path, options.max_file_bytes).ok()?;
+            let text = document::read_text(&file.path, options.filter.max_file_bytes).ok()?;
             Some(content_hash(&text))
         };
         let hashes: Vec<u64> = files.par_iter().filter_map(hash).collect();

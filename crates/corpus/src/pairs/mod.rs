@@ -17,8 +17,8 @@ use self::docstring::{NoDocstring, docstring};
 use crate::clean::generated_marker;
 use crate::error::CorpusError;
 use crate::licence;
-use crate::options::{DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, check_output};
-use crate::output::{self, OutputOptions, Sink};
+use crate::options::{OutputOptions, SourceFilter};
+use crate::output::{self, Sink};
 use crate::project_input;
 use crate::projects::{self, Projects};
 use crate::summary::{FilesSummary, MAX_EXAMPLES, ProjectSummary, SkippedFile, Split};
@@ -38,16 +38,12 @@ pub const DEFAULT_BODY_BYTES: RangeInclusive<usize> = 16..=16_000;
 pub struct PairsOptions {
     /// Folders to walk, in this order. Each is one project, unless `projects_dir` is set.
     pub sources: Vec<PathBuf>,
-    /// Folder to write; it is made if it is missing.
-    pub out: PathBuf,
     /// Every first-level folder of a source is one project.
     pub projects_dir: bool,
     /// How to parse.
     pub parse: ParseOptions,
-    /// Folder names that are not entered, as in [`FilesOptions::skip`](crate::FilesOptions::skip).
-    pub skip: Vec<String>,
-    /// A file of more bytes is skipped.
-    pub max_file_bytes: u64,
+    /// Which files are read.
+    pub filter: SourceFilter,
     /// Bytes that a docstring may have.
     pub docstring_bytes: RangeInclusive<usize>,
     /// Bytes that a signature may have at most.
@@ -56,12 +52,8 @@ pub struct PairsOptions {
     pub body_bytes: RangeInclusive<usize>,
     /// Take functions also from files that a program wrote.
     pub keep_generated: bool,
-    /// Write `.jsonl.zst` instead of `.jsonl`.
-    pub compress: bool,
-    /// Start a new file once one has this many bytes of JSONL (before compression).
-    pub shard_bytes: Option<u64>,
-    /// Replace a finished set of documents in `out`.
-    pub overwrite: bool,
+    /// What is written, and where.
+    pub output: OutputOptions,
 }
 
 impl PairsOptions {
@@ -72,18 +64,14 @@ impl PairsOptions {
     ) -> Self {
         Self {
             sources: sources.into_iter().map(Into::into).collect(),
-            out: out.into(),
             projects_dir: false,
             parse: ParseOptions::default(),
-            skip: DEFAULT_SKIP.iter().map(|s| (*s).to_owned()).collect(),
-            max_file_bytes: DEFAULT_MAX_FILE_BYTES,
+            filter: SourceFilter::default(),
             docstring_bytes: DEFAULT_DOCSTRING_BYTES,
             max_signature_bytes: DEFAULT_MAX_SIGNATURE_BYTES,
             body_bytes: DEFAULT_BODY_BYTES,
             keep_generated: false,
-            compress: false,
-            shard_bytes: None,
-            overwrite: false,
+            output: OutputOptions::new(out),
         }
     }
 
@@ -102,7 +90,7 @@ impl PairsOptions {
                 });
             }
         }
-        check_output(0.0, self.shard_bytes)
+        self.output.check()
     }
 }
 
@@ -141,18 +129,13 @@ pub fn write_pairs(
     let sources = projects::resolve(&options.sources, options.projects_dir)?;
     let mut listing = FilesSummary::default();
     let mut found = Projects::default();
-    let files = walk::list(&options.skip, &sources, &mut found, &mut listing);
+    let files = walk::list(&options.filter.skip, &sources, &mut found, &mut listing);
     if files.is_empty() {
         return Err(CorpusError::NoSourceFiles { paths: options.sources.clone() });
     }
-    let output = OutputOptions {
-        out: options.out.clone(),
-        compress: options.compress,
-        shard_bytes: options.shard_bytes,
-        overwrite: options.overwrite,
-    };
-    output::prepare(&output)?;
-    let sink = Sink::new(&output, Split::All);
+    let output = &options.output;
+    output::prepare(output)?;
+    let sink = Sink::new(output, Split::All);
     let total = files.len() as u64;
     let mut run =
         Run { options, progress, done: 0, total, listing, sink, summary: PairsSummary::default() };
@@ -180,7 +163,8 @@ impl Run<'_> {
         about: &projects::Project,
         files: &[&SourceFile],
     ) -> Result<(), CorpusError> {
-        let (input, skipped) = project_input::read(&about.root, files, self.options.max_file_bytes);
+        let (input, skipped) =
+            project_input::read(&about.root, files, self.options.filter.max_file_bytes);
         for (file, (cause, detail)) in skipped {
             self.listing.skip(cause, format!("{}/{file}", about.name), detail);
         }

@@ -80,7 +80,7 @@ fn run(options: &PairsOptions) -> Result<PairsSummary, CorpusError> {
 }
 
 fn written(options: &PairsOptions) -> Vec<Value> {
-    let jsonl = fs::read_to_string(options.out.join("documents.jsonl")).unwrap();
+    let jsonl = fs::read_to_string(options.output.out.join("documents.jsonl")).unwrap();
     jsonl.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -115,7 +115,7 @@ fn documented_functions_become_pairs() {
     ];
     assert_eq!(causes, expected);
     assert_eq!((summary.functions, summary.pairs), (6, 2));
-    assert!(options.out.join("_COMPLETE").exists());
+    assert!(options.output.out.join("_COMPLETE").exists());
     // Every part stands in the source as it is.
     for pair in &pairs {
         let whole = format!(
@@ -130,7 +130,8 @@ fn documented_functions_become_pairs() {
 #[test]
 fn lengths_are_bounded() {
     let folder = folder(&[("a.h", SOURCE)]);
-    let base = PairsOptions { overwrite: true, ..options(&folder) };
+    let mut base = options(&folder);
+    base.output.overwrite = true;
     let causes = |options: PairsOptions| match run(&options) {
         Ok(summary) => summary.left_out,
         Err(other) => panic!("{other}"),
@@ -162,22 +163,23 @@ fn generated_files_give_no_pairs() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(!options.out.join("_COMPLETE").exists());
+    assert!(!options.output.out.join("_COMPLETE").exists());
     assert_eq!(run(&PairsOptions { keep_generated: true, ..options }).unwrap().pairs, 2);
 }
 
 #[test]
 fn runs_are_repeatable_and_can_be_ended() {
     let folder = folder(&[("a.h", SOURCE), ("b.cc", SOURCE), ("bad.cc", "\0")]);
-    let options = PairsOptions { overwrite: true, ..options(&folder) };
+    let mut options = options(&folder);
+    options.output.overwrite = true;
     let summary = run(&options).unwrap();
     assert_eq!((summary.pairs, summary.skipped.len()), (4, 1));
-    let first = fs::read(options.out.join("documents.jsonl")).unwrap();
+    let first = fs::read(options.output.out.join("documents.jsonl")).unwrap();
     let ended = write_pairs(&options, &|_, _| ControlFlow::Break(()));
     assert!(matches!(ended, Err(CorpusError::Cancelled)));
-    assert_eq!(fs::read(options.out.join("documents.jsonl")).unwrap(), first);
+    assert_eq!(fs::read(options.output.out.join("documents.jsonl")).unwrap(), first);
     run(&options).unwrap();
-    assert_eq!(fs::read(options.out.join("documents.jsonl")).unwrap(), first);
+    assert_eq!(fs::read(options.output.out.join("documents.jsonl")).unwrap(), first);
 }
 
 #[test]

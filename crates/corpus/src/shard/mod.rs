@@ -31,7 +31,8 @@ use self::survey::{Kept, Survey, Surveyor};
 use self::write::Shards;
 use crate::clean::cluster;
 use crate::error::CorpusError;
-use crate::output::{self, OutputOptions};
+use crate::options::OutputOptions;
+use crate::output;
 use crate::summary::{SkippedFiles, Split};
 
 pub(crate) use survey::licence_of;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::policy::LicencePolicy;
 use crate::error::CorpusError;
-use crate::options::check_output;
+use crate::options::check_share;
 
 /// How shards are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -107,7 +107,10 @@ impl ShardOptions {
         let size = match self.shard_size {
             ShardSize::Bytes(n) | ShardSize::Documents(n) => n,
         };
-        check_output(self.validation_share, Some(size))?;
+        check_share(self.validation_share)?;
+        if size == 0 {
+            return Err(bad("shard size", 0.0, "expected at least 1"));
+        }
         if !(0.0..=1.0).contains(&self.dedup) {
             return Err(bad("dedup", self.dedup, "expected a similarity of 0 to 1"));
         }

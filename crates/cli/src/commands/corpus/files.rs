@@ -5,11 +5,10 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::Args;
-use kiln_corpus::{
-    DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, FilesOptions, FilesSummary, collect_files,
-};
+use kiln_corpus::{FilesOptions, FilesSummary, collect_files};
 
-use crate::args::{TableFormat, parse_bytes, parse_share};
+use super::source_args::{FilterArgs, OutputArgs};
+use crate::args::{TableFormat, parse_share};
 use crate::interrupt;
 use crate::location::{Located, Paths};
 use crate::output::{Align, Console, Table, bytes, count};
@@ -32,32 +31,16 @@ pub struct FilesArgs {
     /// Source folders, each one project
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
-    /// Folder to write; made if it is missing
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
     /// Make a project of every first-level folder of a SRC
     #[arg(long)]
     projects_dir: bool,
-    /// Also skip folders of this name (`*` stands for any characters); repeat for more
-    #[arg(long, value_name = "PATTERN")]
-    skip: Vec<String>,
-    #[arg(long, help = format!("Do not skip {}", DEFAULT_SKIP.join(", ")))]
-    no_default_skip: bool,
-    /// Skip larger files; takes suffixes k, M and G
-    #[arg(long, value_name = "N", value_parser = parse_bytes, default_value_t = DEFAULT_MAX_FILE_BYTES)]
-    max_file_bytes: u64,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Share of the documents to hold out for validation, chosen by their content
     #[arg(long, value_name = "X", value_parser = parse_share, default_value_t = 0.0)]
     validation_share: f64,
-    /// Start a new file after so many bytes of JSONL; takes suffixes k, M and G
-    #[arg(long, value_name = "N", value_parser = parse_bytes)]
-    shard_bytes: Option<u64>,
-    /// Write .jsonl.zst instead of .jsonl
-    #[arg(long)]
-    compress: bool,
-    /// Replace the finished documents in DIR
-    #[arg(long)]
-    overwrite: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     format: TableFormat,
 }
@@ -65,7 +48,7 @@ pub struct FilesArgs {
 impl Located for FilesArgs {
     fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
         paths.sources(&mut self.sources)?;
-        paths.folder_out(&mut self.out)
+        paths.folder_out(&mut self.output.out)
     }
 }
 
@@ -84,23 +67,17 @@ pub fn run(args: FilesArgs, console: &Console) -> anyhow::Result<()> {
     console.summary(json, &summary, |out| {
         write_summary(&summary, out)?;
         let names: Vec<_> = summary.files.iter().map(|file| file.name.as_str()).collect();
-        writeln!(out, "\nwrote {} to {}", list_names(&names), options.out.display())
+        writeln!(out, "\nwrote {} to {}", list_names(&names), options.output.out.display())
     })
 }
 
 impl FilesArgs {
     fn into_options(self) -> FilesOptions {
-        let mut options = FilesOptions::new(self.sources, self.out);
-        if self.no_default_skip {
-            options.skip.clear();
-        }
-        options.skip.extend(self.skip);
+        let mut options = FilesOptions::new(self.sources, &self.output.out);
+        options.output = self.output.into_options();
+        options.filter = self.filter.into_filter();
         options.projects_dir = self.projects_dir;
-        options.max_file_bytes = self.max_file_bytes;
         options.validation_share = self.validation_share;
-        options.compress = self.compress;
-        options.shard_bytes = self.shard_bytes;
-        options.overwrite = self.overwrite;
         options
     }
 }

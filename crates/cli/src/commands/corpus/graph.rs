@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use kiln_corpus::{
-    CallGraph, DEFAULT_MAX_FILE_BYTES, DEFAULT_SKIP, GraphFunction, GraphOptions, call_graph,
-};
+use kiln_corpus::{CallGraph, GraphFunction, GraphOptions, call_graph};
 
 use super::parser::ParserArgs;
-use crate::args::parse_bytes;
+use super::source_args::FilterArgs;
 use crate::error::Advised;
 use crate::interrupt;
 use crate::location::{Located, Paths};
@@ -45,14 +43,8 @@ pub struct GraphArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     parser: ParserArgs,
-    /// Also skip folders of this name (`*` stands for any characters); repeat for more
-    #[arg(long, value_name = "PATTERN")]
-    skip: Vec<String>,
-    #[arg(long, help = format!("Do not skip {}", DEFAULT_SKIP.join(", ")))]
-    no_default_skip: bool,
-    /// Skip larger files; takes suffixes k, M and G
-    #[arg(long, value_name = "N", value_parser = parse_bytes, default_value_t = DEFAULT_MAX_FILE_BYTES)]
-    max_file_bytes: u64,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,11 +68,7 @@ impl Located for GraphArgs {
 /// Writes the graph.
 pub fn run(args: GraphArgs, console: &Console) -> anyhow::Result<()> {
     let mut options = GraphOptions::new(&args.source);
-    if args.no_default_skip {
-        options.skip.clear();
-    }
-    options.skip.extend(args.skip);
-    options.max_file_bytes = args.max_file_bytes;
+    options.filter = args.filter.into_filter();
     options.parse = args.parser.into_options();
 
     let graceful = interrupt::claim();

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use kiln_corpus::{
-    DEFAULT_MAX_DEP_DEPTH, DEFAULT_MAX_FILE_BYTES, DEFAULT_MAX_REPEAT, DEFAULT_MAX_TOKENS,
-    DEFAULT_SKIP, IndexOptions, IndexSummary, IndexedProject, SkippedFiles, index_projects,
+    DEFAULT_MAX_DEP_DEPTH, DEFAULT_MAX_REPEAT, DEFAULT_MAX_TOKENS, IndexOptions, IndexSummary,
+    IndexedProject, SkippedFiles, index_projects,
 };
 use kiln_tokenizer::Tokenizer;
 
 use super::files::{SHOWN_EXAMPLES, list_names};
 use super::parser::ParserArgs;
-use crate::args::{TableFormat, parse_bytes, parse_share};
+use super::source_args::{FilterArgs, OutputArgs};
+use crate::args::{TableFormat, parse_share};
 use crate::interrupt;
 use crate::location::{Located, Paths};
 use crate::output::{Align, Console, Table, bytes, count, printable};
@@ -39,9 +40,6 @@ pub struct IndexArgs {
     /// Source folders, each one project
     #[arg(value_name = "SRC", required_unless_present = "projects_list")]
     sources: Vec<PathBuf>,
-    /// Folder to write; made if it is missing
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
     /// Make a project of every first-level folder of a SRC
     #[arg(long)]
     projects_dir: bool,
@@ -65,28 +63,15 @@ pub struct IndexArgs {
     /// Write one document for each root instead of one for neighbouring roots of a file
     #[arg(long)]
     separate_roots: bool,
-    /// Also skip folders of this name (`*` stands for any characters); repeat for more
-    #[arg(long, value_name = "PATTERN")]
-    skip: Vec<String>,
-    #[arg(long, help = format!("Do not skip {}", DEFAULT_SKIP.join(", ")))]
-    no_default_skip: bool,
-    /// Skip larger files; takes suffixes k, M and G
-    #[arg(long, value_name = "N", value_parser = parse_bytes, default_value_t = DEFAULT_MAX_FILE_BYTES)]
-    max_file_bytes: u64,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Share of the source files to hold out for validation, chosen by their content as `files` does
     #[arg(long, value_name = "X", value_parser = parse_share, default_value_t = 0.0)]
     validation_share: f64,
-    /// Start a new file after so many bytes of JSONL; takes suffixes k, M and G
-    #[arg(long, value_name = "N", value_parser = parse_bytes)]
-    shard_bytes: Option<u64>,
-    /// Write .jsonl.zst instead of .jsonl
-    #[arg(long)]
-    compress: bool,
-    /// Replace the finished documents in DIR
-    #[arg(long, conflicts_with = "append")]
-    overwrite: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Add projects to the finished documents in DIR; those that are there already stay as they are
-    #[arg(long)]
+    #[arg(long, conflicts_with = "overwrite")]
     append: bool,
     #[command(flatten)]
     format: TableFormat,
@@ -99,9 +84,9 @@ impl Located for IndexArgs {
         paths.inputs(&mut self.tokenizer)?;
         paths.inputs(&mut self.parser.compile_commands)?;
         if self.append {
-            return paths.growing_folder_out(&mut self.out);
+            return paths.growing_folder_out(&mut self.output.out);
         }
-        paths.folder_out(&mut self.out)
+        paths.folder_out(&mut self.output.out)
     }
 }
 
@@ -131,7 +116,7 @@ pub fn run(args: IndexArgs, console: &Console) -> anyhow::Result<()> {
     console.summary(json, &summary, |out| {
         write_summary(&summary, out)?;
         let names: Vec<_> = summary.files.iter().map(|file| file.name.as_str()).collect();
-        writeln!(out, "\n{} holds {}", options.out.display(), list_names(&names))
+        writeln!(out, "\n{} holds {}", options.output.out.display(), list_names(&names))
     })
 }
 
@@ -141,25 +126,19 @@ fn load_tokenizer(folder: &Path) -> anyhow::Result<Tokenizer> {
 
 impl IndexArgs {
     fn into_options(self) -> anyhow::Result<IndexOptions> {
-        let mut options = IndexOptions::new(self.sources, self.out);
+        let mut options = IndexOptions::new(self.sources, &self.output.out);
+        options.output = self.output.into_options();
         if let Some(list) = &self.projects_list {
             options.projects = read_list(list)?;
         }
-        if self.no_default_skip {
-            options.skip.clear();
-        }
-        options.skip.extend(self.skip);
+        options.filter = self.filter.into_filter();
         options.projects_dir = self.projects_dir;
         options.parse = self.parser.into_options();
         options.max_tokens = self.max_tokens;
         options.max_dep_depth = self.max_dep_depth;
         options.max_repeat = self.max_repeat;
         options.separate_roots = self.separate_roots;
-        options.max_file_bytes = self.max_file_bytes;
         options.validation_share = self.validation_share;
-        options.compress = self.compress;
-        options.shard_bytes = self.shard_bytes;
-        options.overwrite = self.overwrite;
         options.append = self.append;
         Ok(options)
     }

@@ -6,6 +6,7 @@ mod index;
 mod pairs;
 mod parser;
 mod shard;
+mod source_args;
 mod stats;
 
 use clap::Subcommand;

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kiln_corpus::{
-    DEFAULT_BODY_BYTES, DEFAULT_DOCSTRING_BYTES, DEFAULT_MAX_FILE_BYTES,
-    DEFAULT_MAX_SIGNATURE_BYTES, DEFAULT_SKIP, PairsOptions, PairsSummary, write_pairs,
+    DEFAULT_BODY_BYTES, DEFAULT_DOCSTRING_BYTES, DEFAULT_MAX_SIGNATURE_BYTES, PairsOptions,
+    PairsSummary, write_pairs,
 };
 
 use super::files::list_names;
 use super::parser::ParserArgs;
+use super::source_args::{FilterArgs, OutputArgs};
 use crate::args::{TableFormat, parse_bytes};
 use crate::interrupt;
 use crate::location::{Located, Paths};
@@ -32,9 +33,6 @@ pub struct PairsArgs {
     /// Source folders, each one project
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
-    /// Folder to write; made if it is missing
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
     /// Make a project of every first-level folder of a SRC
     #[arg(long)]
     projects_dir: bool,
@@ -58,23 +56,10 @@ pub struct PairsArgs {
     /// Take functions also from files that a program wrote
     #[arg(long)]
     keep_generated: bool,
-    /// Also skip folders of this name (`*` stands for any characters); repeat for more
-    #[arg(long, value_name = "PATTERN")]
-    skip: Vec<String>,
-    #[arg(long, help = format!("Do not skip {}", DEFAULT_SKIP.join(", ")))]
-    no_default_skip: bool,
-    /// Skip larger files; takes suffixes k, M and G
-    #[arg(long, value_name = "N", value_parser = parse_bytes, default_value_t = DEFAULT_MAX_FILE_BYTES)]
-    max_file_bytes: u64,
-    /// Start a new file after so many bytes of JSONL; takes suffixes k, M and G
-    #[arg(long, value_name = "N", value_parser = parse_bytes)]
-    shard_bytes: Option<u64>,
-    /// Write .jsonl.zst instead of .jsonl
-    #[arg(long)]
-    compress: bool,
-    /// Replace the finished documents in DIR
-    #[arg(long)]
-    overwrite: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     format: TableFormat,
 }
@@ -83,7 +68,7 @@ impl Located for PairsArgs {
     fn locate(&mut self, paths: &mut Paths<'_>) -> anyhow::Result<()> {
         paths.sources(&mut self.sources)?;
         paths.inputs(&mut self.parser.compile_commands)?;
-        paths.folder_out(&mut self.out)
+        paths.folder_out(&mut self.output.out)
     }
 }
 
@@ -103,7 +88,7 @@ pub fn run(args: PairsArgs, console: &Console) -> anyhow::Result<()> {
     console.summary(json, &summary, |out| {
         write_summary(&summary, out)?;
         let names: Vec<_> = summary.files.iter().map(|file| file.name.as_str()).collect();
-        writeln!(out, "\nwrote {} to {}", list_names(&names), options.out.display())
+        writeln!(out, "\nwrote {} to {}", list_names(&names), options.output.out.display())
     })
 }
 
@@ -111,21 +96,15 @@ impl PairsArgs {
     fn into_options(self) -> PairsOptions {
         // A machine whose addresses are shorter cannot hold longer texts either.
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let mut options = PairsOptions::new(self.sources, self.out);
-        if self.no_default_skip {
-            options.skip.clear();
-        }
-        options.skip.extend(self.skip);
+        let mut options = PairsOptions::new(self.sources, &self.output.out);
+        options.output = self.output.into_options();
+        options.filter = self.filter.into_filter();
         options.projects_dir = self.projects_dir;
         options.parse = self.parser.into_options();
         options.docstring_bytes = size(self.min_docstring_bytes)..=size(self.max_docstring_bytes);
         options.max_signature_bytes = size(self.max_signature_bytes);
         options.body_bytes = size(self.min_body_bytes)..=size(self.max_body_bytes);
         options.keep_generated = self.keep_generated;
-        options.max_file_bytes = self.max_file_bytes;
-        options.shard_bytes = self.shard_bytes;
-        options.compress = self.compress;
-        options.overwrite = self.overwrite;
         options
     }
 }
