@@ -3,10 +3,10 @@
 use super::body::Body;
 use super::lexer::Kind;
 use super::lookup::Place;
-use super::names::template_parameters;
 use super::signatures;
 use super::source::Source;
 use super::symbols::{ScopeKind, Symbols};
+use super::templates::template_parameters;
 use super::types::{Base, Reference, ScopeId, Type, name};
 use super::value::Value;
 

@@ -9,8 +9,9 @@ use super::includes::Includes;
 use super::lexer::Kind;
 use super::lookup::Place;
 use super::macros::Macros;
-use super::names::{function_name, template_parameters};
+use super::names::function_name;
 use super::symbols::*;
+use super::templates::{normalised, template_parameters};
 use super::types::{Base, Name, ScopeId, Type, name};
 
 /// Merges the files' declarations. Headers come first, so that what they declare is known when sources define it.
@@ -30,6 +31,7 @@ pub(crate) fn merge<'a>(
         usings: Vec::new(),
         enums: Vec::new(),
         members: FxHashMap::default(),
+        specialisations: FxHashMap::default(),
         file_scopes: files
             .iter()
             .map(|file| Vec::with_capacity(file.declarations.scopes.len()))
@@ -78,6 +80,7 @@ fn new_scope(kind: ScopeKind, parent: ScopeId, name: String, file: u32, local_to
         bases: Vec::new(),
         base_range: (0, 0),
         template: Vec::new(),
+        specialisation: String::new(),
         usings: Vec::new(),
         constructors: Vec::new(),
         conversions: Vec::new(),
@@ -153,6 +156,12 @@ impl<'a> Merger<'a> {
                         scope.template = scope.template.split_off(outer.min(scope.template.len()));
                     }
                     scope.definition = Some((file, class_number(raw)));
+                    if specialised {
+                        let start = path.at + 1;
+                        let end = source.past_angles(start, source.len()).unwrap_or(start);
+                        let text = &mut scope.specialisation;
+                        normalised(&source, start, end, &scope.template, text);
+                    }
                     let id = self.add_scope(scope);
                     if !text.is_empty() && !specialised {
                         self.enter(parent, name(&text), Entity::Class(id), file, local_to);

@@ -27,6 +27,7 @@ mod skeleton;
 mod source;
 mod standard;
 mod symbols;
+mod templates;
 mod type_parser;
 mod types;
 mod value;

@@ -7,7 +7,7 @@ use super::declarations::RawScopeKind;
 use super::lexer::Kind;
 use super::names::{FunctionName, function_name};
 use super::source::Source;
-use super::symbols::{EVERYWHERE, GLOBAL, ScopeKind, Symbols};
+use super::symbols::{EVERYWHERE, GLOBAL, Scope, ScopeKind, Symbols};
 use super::types::ScopeId;
 use crate::{
     Definition, DefinitionId, DefinitionKind, Failure, FailureCause, File, FileId, Parser, Project,
@@ -162,8 +162,10 @@ fn candidates(symbols: &Symbols, names: &[&str], file: u32) -> Vec<Candidate> {
         };
         let kind = function_kind(&path, class, owner);
         let qualified_name = qualified(symbols, function.scope, &text);
-        let mut key = format!("{qualified_name}{}", function.signature);
-        if !function.template.is_empty() {
+        let mut key = format!("{}{}", keyed(symbols, function.scope, &text), function.signature);
+        if let Some(shape) = &function.shape {
+            key.push_str(&format!("<{shape}>"));
+        } else if !function.template.is_empty() {
             key.push_str(&format!("<{}>", function.template.len()));
         }
         if function.local_to != EVERYWHERE || qualified_name == "main" || raw.from_macro {
@@ -195,10 +197,7 @@ fn candidates(symbols: &Symbols, names: &[&str], file: u32) -> Vec<Candidate> {
             if text.is_empty() { "(anonymous)" } else { text },
         );
         let key = local_key(
-            format!(
-                "class {qualified_name}{}",
-                arguments_text(&source, path.at, class.name.1 as usize)
-            ),
+            format!("class {qualified_name}{}", symbols.scope(scope).specialisation),
             local_to,
             names[file as usize],
         );
@@ -266,11 +265,6 @@ fn local_key(mut key: String, local_to: u32, file: &str) -> String {
     key
 }
 
-/// The template arguments of a specialisation, as written.
-fn arguments_text(source: &Source, name: usize, end: usize) -> String {
-    (name + 1..end).map(|token| source.text(token)).collect()
-}
-
 fn line_starts(text: &str) -> Vec<usize> {
     std::iter::once(0)
         .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1))
@@ -315,12 +309,21 @@ fn macro_name(source: &Source, at: usize) -> String {
 }
 
 fn qualified(symbols: &Symbols, scope: ScopeId, text: &str) -> String {
-    let mut parts = vec![text];
+    path(symbols, scope, text, |scope| scope.name.clone())
+}
+
+/// The qualified name with the arguments of specialisations.
+fn keyed(symbols: &Symbols, scope: ScopeId, text: &str) -> String {
+    path(symbols, scope, text, |scope| format!("{}{}", scope.name, scope.specialisation))
+}
+
+fn path(symbols: &Symbols, scope: ScopeId, text: &str, part: impl Fn(&Scope) -> String) -> String {
+    let mut parts = vec![text.to_owned()];
     let mut scope = scope;
     while scope != GLOBAL {
         let data = symbols.scope(scope);
         if !data.name.is_empty() {
-            parts.push(&data.name);
+            parts.push(part(data));
         }
         scope = data.parent;
     }

@@ -1,13 +1,13 @@
 //! One function from all its declarations.
 
+use super::super::calls::functions;
 use super::super::declarations::{RawFunction, RawScopeKind};
 use super::super::lexer::Kind;
 use super::super::lookup::Place;
-use super::super::names::{
-    FunctionName, function_name, parameter_tokens, signature, template_parameters,
-};
+use super::super::names::{FunctionName, function_name, parameter_tokens, signature};
 use super::super::source::Source;
 use super::super::symbols::*;
+use super::super::templates::{normalised, shape, template_parameters};
 use super::super::types::{Base, Name, ScopeId, Type, name};
 use super::Merger;
 
@@ -82,17 +82,29 @@ impl Merger<'_> {
         if raw.from_macro {
             text = (open..=source.mate(open)).map(|i| source.text(i)).collect();
         }
+        let shape = self.shape(raw, source, &path, &template);
+        let signature = text.clone();
+        if let Some(shape) = &shape {
+            text.push_str(shape);
+        }
         let key = (scope, wanted, text, local_to);
         let mut known = self.known.get(&key).copied();
         if known.is_none() && !path.qualifiers.is_empty() {
-            known = self.likely_declaration(scope, wanted, parameters.len(), constant);
+            let like = Likeness {
+                parameters: parameters.len(),
+                constant,
+                signature: &signature,
+                shape: &shape,
+            };
+            known = self.likely_declaration(scope, wanted, &like);
         }
         let id = known.unwrap_or_else(|| {
             let function = Function {
                 scope,
                 file,
                 raw: number,
-                signature: key.2.clone(),
+                signature,
+                shape,
                 parameters: Vec::new(),
                 variadic,
                 result: Type::UNKNOWN,
@@ -118,9 +130,37 @@ impl Merger<'_> {
         id
     }
 
+    /// What tells a function template apart from others with the same parameters.
+    fn shape(
+        &self,
+        raw: &RawFunction,
+        source: &Source,
+        path: &FunctionName,
+        template: &[Name],
+    ) -> Option<String> {
+        let classes = path.qualifiers.iter().filter(|c| c.arguments.is_some()).count();
+        let mut text = shape(source, raw.template? as usize, classes, self.symbols.macros)?;
+        let open = raw.name.1 as usize;
+        if text.is_empty() {
+            // An explicit specialisation.
+            text.push('<');
+            normalised(source, path.at + 1, open, &[], &mut text);
+            text.push('>');
+        }
+        text.push(':');
+        normalised(source, raw.result as usize, raw.name.0 as usize, template, &mut text);
+        let (start, end) = tail(source, source.past(open));
+        normalised(source, start, end, template, &mut text);
+        Some(text)
+    }
+
     pub(super) fn register(&mut self, id: u32, path: &FunctionName, file: u32) {
         let function = &self.symbols.functions[id as usize];
         let (scope, local_to) = (function.scope, function.local_to);
+        if function.is_specialisation() {
+            let list = self.symbols.specialisations.entry((scope, name(&path.text))).or_default();
+            return list.push(id);
+        }
         let data = &mut self.symbols.scopes[scope as usize];
         if data.kind == ScopeKind::Class && path.conversion {
             data.conversions.push(id);
@@ -131,33 +171,53 @@ impl Merger<'_> {
         }
     }
 
-    /// The declaration that an out-of-class definition means though its parameters are spelled otherwise.
-    pub(super) fn likely_declaration(
-        &self,
-        scope: ScopeId,
-        wanted: Name,
-        parameters: usize,
-        constant: bool,
-    ) -> Option<u32> {
+    /// The declaration that an out-of-class definition means though it is spelled otherwise: the likest.
+    fn likely_declaration(&self, scope: ScopeId, wanted: Name, like: &Likeness) -> Option<u32> {
         let data = self.symbols.scope(scope);
         let members: Vec<u32> = if wanted == name(&data.name) && data.kind == ScopeKind::Class {
             data.constructors.clone()
         } else {
-            let entries = self.symbols.entries(scope, wanted).iter();
-            entries
-                .filter_map(
-                    |entry| if let Entity::Function(id) = entry.entity { Some(id) } else { None },
-                )
-                .collect()
+            functions(self.symbols.entries(scope, wanted))
         };
-        members.into_iter().find(|&id| {
+        let unlike = |&id: &u32| {
             let function = self.symbols.function(id);
-            let source = self.symbols.source(function.file);
-            let raw = &self.symbols.files[function.file as usize].declarations.functions
-                [function.raw as usize];
-            function.definitions.is_empty()
-                && function.constant == constant
-                && parameter_tokens(&source, raw.name.1 as usize).0.len() == parameters
-        })
+            (function.signature != like.signature, function.shape != *like.shape)
+        };
+        members.into_iter().filter(|&id| self.may_declare(id, like)).min_by_key(unlike)
     }
+
+    fn may_declare(&self, id: u32, like: &Likeness) -> bool {
+        let function = self.symbols.function(id);
+        let source = self.symbols.source(function.file);
+        let raw = &self.symbols.files[function.file as usize].declarations.functions
+            [function.raw as usize];
+        function.definitions.is_empty()
+            && function.constant == like.constant
+            && function.shape.is_some() == like.shape.is_some()
+            && parameter_tokens(&source, raw.name.1 as usize).0.len() == like.parameters
+    }
+}
+
+/// What a declaration and its definition have in common.
+struct Likeness<'l> {
+    parameters: usize,
+    constant: bool,
+    signature: &'l str,
+    shape: &'l Option<String>,
+}
+
+/// What follows a template's parameters at `at`: a trailing result, a `requires` clause.
+fn tail(source: &Source, at: usize) -> (usize, usize) {
+    const LONGEST: usize = 400;
+    let mut start = None;
+    let mut i = at;
+    while i < source.len().min(at + LONGEST) {
+        match source.kind(i) {
+            Kind::Semi | Kind::LBrace | Kind::RBrace | Kind::Colon | Kind::Assign => break,
+            Kind::Arrow | Kind::Requires => start = start.or(Some(i)),
+            _ => {}
+        }
+        i = source.past(i);
+    }
+    (start.unwrap_or(i), i)
 }
