@@ -19,6 +19,7 @@ pub(crate) fn merge<'a>(
     names: &[&str],
     files: &'a [ParsedFile<'a>],
     macros: &'a Macros,
+    includes: Includes,
 ) -> Symbols<'a> {
     let global = new_scope(ScopeKind::Namespace, GLOBAL, String::new(), 0, EVERYWHERE);
     let symbols = Symbols {
@@ -41,7 +42,7 @@ pub(crate) fn merge<'a>(
             .map(|file| vec![u32::MAX; file.declarations.functions.len()])
             .collect(),
         headers: names.iter().map(|name| is_header(name)).collect(),
-        includes: Includes::new(names, files),
+        includes,
     };
     let headers = symbols.headers.clone();
     let mut order: Vec<u32> = (0..files.len() as u32).collect();

@@ -9,6 +9,7 @@ mod body;
 mod calls;
 mod conditions;
 mod declarations;
+mod directives;
 mod expansion;
 mod expression;
 mod includes;
@@ -20,6 +21,8 @@ mod merge;
 mod names;
 mod naming;
 mod overload;
+mod predefined;
+mod preprocessor;
 mod primary;
 mod project;
 mod signatures;
@@ -36,6 +39,7 @@ use rayon::prelude::*;
 use tree_sitter::Parser;
 
 use crate::{Failure, FailureCause, Project, ProjectInput};
+use includes::Includes;
 use lexer::Tokens;
 use macros::Macros;
 use source::Source;
@@ -46,7 +50,10 @@ const DEEPEST: usize = 1_000;
 
 /// Parses a project. The result is the same for any number of threads.
 pub fn parse(input: ProjectInput) -> Project {
-    let tokens: Vec<Tokens> = input.files.par_iter().map(|file| lexer::lex(&file.text)).collect();
+    let names: Vec<&str> = input.files.iter().map(|file| file.name.as_str()).collect();
+    let texts: Vec<&str> = input.files.iter().map(|file| file.text.as_str()).collect();
+    let mut tokens: Vec<Tokens> = texts.par_iter().map(|text| lexer::scan(text)).collect();
+    let includes = preprocessor::preprocess(&names, &texts, &mut tokens);
     let mut failures = Vec::new();
     for (file, tokens) in input.files.iter().zip(&tokens) {
         if tokens.depth > DEEPEST {
@@ -62,7 +69,7 @@ pub fn parse(input: ProjectInput) -> Project {
             failures.push(Failure { file: file.name.clone(), cause: FailureCause::Syntax, detail });
         }
     }
-    let macros = Macros::gather(input.files.iter().map(|file| file.text.as_str()).zip(&tokens));
+    let macros = Macros::gather(texts.iter().copied().zip(&tokens));
     let files: Vec<ParsedFile> = input
         .files
         .par_iter()
@@ -71,8 +78,7 @@ pub fn parse(input: ProjectInput) -> Project {
             parse_file(parser, &file.text, tokens, &macros)
         })
         .collect();
-    let names: Vec<&str> = input.files.iter().map(|file| file.name.as_str()).collect();
-    let mut symbols = merge::merge(&names, &files, &macros);
+    let mut symbols = merge::merge(&names, &files, &macros, Includes::new(includes));
     signatures::resolve(&mut symbols);
     link::link(&mut symbols);
     let found = project::assemble(&symbols, &names);
