@@ -1,5 +1,6 @@
 //! Calls: of names, members, operators, constructors and conversions.
 
+use super::arithmetic::Integer;
 use super::body::Body;
 use super::standard;
 use super::symbols::{EVERYWHERE, Entity, Entry, ScopeKind};
@@ -203,14 +204,13 @@ impl Body<'_, '_> {
             "+" if matches!(right.ty.base, Base::Standard("string", _)) => {
                 Value::temporary(right.ty)
             }
-            "-" if left.ty.pointer > 0 && right.ty.pointer > 0 => Value::of(Base::Integer),
+            "-" if left.ty.pointer > 0 && right.ty.pointer > 0 => {
+                Value::of(Base::Integer(Integer::Long))
+            }
             "+" | "-" if left.ty.pointer > 0 => Value::temporary(left.ty),
             "+" if right.ty.pointer > 0 => Value::temporary(right.ty),
-            _ if left.ty.base == Base::Float || right.ty.base == Base::Float => {
-                Value::of(Base::Float)
-            }
-            _ if left.ty.is_unknown() => Value::unknown(),
-            _ => Value::of(Base::Integer),
+            "<<" | ">>" => Value::of(left.ty.base.promoted()),
+            _ => Value::of(left.ty.base.common(&right.ty.base)),
         }
     }
 

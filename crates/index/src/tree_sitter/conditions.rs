@@ -17,11 +17,12 @@ pub(crate) trait Environment {
     fn has_file(&self, path: &str) -> bool;
 }
 
-/// Whether the branch that a directive begins is read; `goes_on` tells whether its group has another after it.
+/// Whether the branch that a directive begins is read; `other` tells whether its group has
+/// another after it, or nothing but directives in it.
 pub(crate) fn takes(
     kind: DirectiveKind,
     operand: &str,
-    goes_on: bool,
+    other: bool,
     environment: &dyn Environment,
 ) -> bool {
     let budget = Cell::new(BUDGET);
@@ -40,7 +41,7 @@ pub(crate) fn takes(
     // Nobody has defined an unknown macro, so where there is a choice the branch for that is taken.
     let negative =
         matches!(kind, DirectiveKind::Ifndef | DirectiveKind::Elifndef) || operand.contains('!');
-    value.map_or(negative || !goes_on, |value| value != 0)
+    value.map_or(negative || !other, |value| value != 0)
 }
 
 /// The words of an expression.
@@ -423,7 +424,7 @@ mod tests {
 
     #[test]
     fn an_unknown_macro_counts_as_undefined_where_there_is_a_choice() {
-        let takes = |kind, operand, goes_on| takes(kind, operand, goes_on, &Macros);
+        let takes = |kind, operand, other| takes(kind, operand, other, &Macros);
         assert!(!takes(DirectiveKind::Ifdef, " FOO", true));
         assert!(takes(DirectiveKind::Ifdef, " FOO", false));
         assert!(!takes(DirectiveKind::Elif, " FOO", true));

@@ -285,7 +285,8 @@ impl<'a> Symbols<'a> {
                 let place = place.deeper()?;
                 let alias = &self.aliases[id as usize];
                 if alias.target.1 <= alias.target.0 {
-                    return Some(Type::UNKNOWN);
+                    let function = alias.target.0 == 1;
+                    return Some(if function { Type::FUNCTION } else { Type::UNKNOWN });
                 }
                 let inner = Place {
                     file: alias.file,
@@ -295,12 +296,11 @@ impl<'a> Symbols<'a> {
                     ..place
                 };
                 let target = self.source(alias.file);
-                let (ty, _) = self.parse_type(
-                    &target,
-                    alias.target.0 as usize,
-                    alias.target.1 as usize,
-                    inner,
-                )?;
+                let end = alias.target.1 as usize;
+                let (ty, next) = self.parse_type(&target, alias.target.0 as usize, end, inner)?;
+                if next < end && target.kind(next) == Kind::LParen {
+                    return Some(Type::FUNCTION);
+                }
                 let Some((start, end)) = component.arguments else {
                     return Some(ty);
                 };
@@ -324,15 +324,8 @@ impl<'a> Symbols<'a> {
 
     /// Inside a class template its own name stands for it with its own parameters.
     fn own_arguments(&self, class: ScopeId, place: Place) -> Option<Vec<Type>> {
-        // A class within a class template depends on the same parameters.
-        let mut owner = class;
-        if self.scope(class).template.is_empty() {
-            owner = self.scope(class).parent;
-        }
+        let owner = self.template_owner(class)?;
         let template = &self.scope(owner).template;
-        if template.is_empty() {
-            return None;
-        }
         let mut scope = place.scope;
         while scope != GLOBAL {
             if scope == owner {
@@ -342,6 +335,18 @@ impl<'a> Symbols<'a> {
                         .map(|&parameter| Type::of(Base::Parameter(parameter)))
                         .collect(),
                 );
+            }
+            scope = self.scope(scope).parent;
+        }
+        None
+    }
+
+    /// The template that a class is or lies in: a class within a class template depends on the same parameters.
+    pub(crate) fn template_owner(&self, class: ScopeId) -> Option<ScopeId> {
+        let mut scope = class;
+        while self.scope(scope).kind != ScopeKind::Namespace {
+            if !self.scope(scope).template.is_empty() {
+                return Some(scope);
             }
             scope = self.scope(scope).parent;
         }
@@ -434,12 +439,8 @@ impl<'a> Symbols<'a> {
             return;
         };
         let data = self.scope(*scope);
-        let template =
-            if data.template.is_empty() && data.kind == ScopeKind::Class && arguments.is_some() {
-                &self.scope(data.parent).template
-            } else {
-                &data.template
-            };
+        let owner = self.template_owner(*scope).filter(|_| arguments.is_some()).unwrap_or(*scope);
+        let template = &self.scope(owner).template;
         for (place, &parameter) in template.iter().enumerate() {
             let bound = arguments.as_deref().and_then(|list| list.get(place)).cloned();
             bindings.push((parameter, bound.unwrap_or(Type::UNKNOWN)));

@@ -173,16 +173,11 @@ impl<'a> Merger<'a> {
                     let function = &data.declarations.functions[*function as usize];
                     let path =
                         function_name(&source, function.name.0 as usize, function.name.1 as usize);
-                    (
-                        self.add_scope(new_scope(
-                            ScopeKind::Function,
-                            parent,
-                            path.text,
-                            file,
-                            file,
-                        )),
-                        file,
-                    )
+                    let mut scope = new_scope(ScopeKind::Function, parent, path.text, file, file);
+                    scope.template = function.template.map_or_else(Vec::new, |at| {
+                        template_parameters(&source, at as usize, macros)
+                    });
+                    (self.add_scope(scope), file)
                 }
             };
             self.symbols.file_scopes[file as usize].push(entered);
@@ -248,7 +243,9 @@ impl<'a> Merger<'a> {
             let path = function_name(&source, class.name.0 as usize, class.name.1 as usize);
             let wanted = name(&path.text);
             let specialised = class.name.1 as usize > path.at + 1;
-            if path.qualifiers.is_empty() && self.announce(scope, wanted, file) {
+            if self.is_std(scope)
+                || (path.qualifiers.is_empty() && self.announce(scope, wanted, file))
+            {
                 continue;
             }
             let known = !self.symbols.unqualified(Place::new(file, scope), wanted).1.is_empty();
@@ -308,13 +305,21 @@ impl<'a> Merger<'a> {
             let id = self.symbols.aliases.len() as u32 - 1;
             let wanted = name(source.text(raw.name as usize));
             // `typedef struct X X;` says nothing new.
-            if raw.target.1 > raw.target.0
-                && source.text(raw.target.1 as usize - 1) == source.text(raw.name as usize)
-            {
+            let (start, end) = (raw.target.0 as usize, raw.target.1 as usize);
+            let plain = !(start..end).any(|i| source.kind(i) == Kind::ColonColon);
+            let again =
+                plain && end > start && source.text(end - 1) == source.text(raw.name as usize);
+            if again || self.is_std(scope) {
                 continue;
             }
             self.enter(scope, wanted, Entity::Alias(id), file, local_to);
         }
+    }
+
+    /// Whether it is the standard library's namespace, whose own classes are known better than by a declaration.
+    fn is_std(&self, scope: ScopeId) -> bool {
+        let scope = self.symbols.scope(scope);
+        scope.kind == ScopeKind::Namespace && scope.parent == GLOBAL && scope.name == "std"
     }
 
     /// A class that a source defines is seen by all who see its declaration in a header.

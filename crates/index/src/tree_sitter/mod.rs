@@ -5,6 +5,7 @@
 //! tokens with the types of what they name in sight, so that calls find their overloads.
 
 mod analysis;
+mod arithmetic;
 mod body;
 mod calls;
 mod conditions;

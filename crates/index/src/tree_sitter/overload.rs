@@ -74,6 +74,9 @@ impl<'a> Symbols<'a> {
         if from.is_unknown() || to.is_unknown() {
             return Some(4);
         }
+        if to.base == Base::Function && matches!(from.base, Base::Function | Base::Lambda(_)) {
+            return Some(1);
+        }
         if let Some(cost) = self.template_conversion(value, to, user_defined) {
             return cost;
         }
@@ -82,7 +85,8 @@ impl<'a> Symbols<'a> {
             let misfit = to.pointer > from.pointer
                 && !from.is_dependent()
                 && !matches!(from.base, Base::Null | Base::Class(..));
-            return (!misfit).then_some(5);
+            let deduced = matches!(to.base, Base::Parameter(_)) && !from.is_dependent();
+            return (!misfit).then_some(if deduced { 1 } else { 5 });
         }
         let same = from.pointer == to.pointer && self.same_base(&from.base, &to.base);
         let temporary = value.category != Category::Left;
@@ -135,7 +139,10 @@ impl<'a> Symbols<'a> {
             (Base::Standard(..), _) | (_, Base::Standard(..)) => None,
             (_, Base::Enum(_)) | (_, Base::Null) | (Base::Void, _) | (_, Base::Void) => None,
             (Base::Lambda(_), _) => None,
-            (Base::Integer | Base::Char | Base::Bool | Base::Enum(_), Base::Integer) => Some(2),
+            (from, to) if from.is_arithmetic() && to.is_arithmetic() => {
+                Some(from.arithmetic_conversion(to))
+            }
+            (Base::Enum(_), Base::Integer(_)) => Some(2),
             (Base::Enum(_) | Base::Null, _) => Some(8),
             _ => Some(3),
         }
@@ -188,7 +195,7 @@ impl<'a> Symbols<'a> {
                 _ => None,
             };
         }
-        if from.base == Base::Null || (from.base == Base::Integer && from.pointer == 0) {
+        if from.base == Base::Null || (from.base == Base::INT && from.pointer == 0) {
             return Some(if from.base == Base::Null { 2 } else { 9 });
         }
         if from.pointer != to.pointer || (from.constant && !to.constant) {
@@ -272,13 +279,10 @@ impl<'a> Symbols<'a> {
             let data = self.scope(classes[next]);
             for &id in &data.conversions {
                 let result = &self.function(id).result;
-                let number = |base: &Base| {
-                    matches!(base, Base::Bool | Base::Integer | Base::Float | Base::Char)
-                };
                 let fits = result.pointer == to.pointer
                     && (self.same_base(&result.base, &to.base)
-                        || (number(&result.base)
-                            && number(&to.base)
+                        || (result.base.is_arithmetic()
+                            && to.base.is_arithmetic()
                             && !self.function(id).explicit))
                     || (to.base == Base::Bool && to.pointer == 0 && result.pointer > 0);
                 if fits {

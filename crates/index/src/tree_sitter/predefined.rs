@@ -185,6 +185,8 @@ pub(crate) fn value(name: &str, is_c: bool) -> Option<Option<i64>> {
         | "__vxworks"
         | "__MVS__" => None,
         _ if is_guess(name) => Some(1),
+        // Reserved for compilers, and not one of this compiler's.
+        _ if name.starts_with("__") => None,
         _ => return None,
     })
 }

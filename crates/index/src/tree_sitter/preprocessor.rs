@@ -190,13 +190,14 @@ impl<'a> Walker<'a> {
     fn walk(&mut self, file: u32) -> (Verdict, Defined<'a>) {
         let text = self.texts[file as usize];
         let directives: &'a [Directive] = &self.tokens[file as usize].directives;
-        let goes_on = alternatives(directives);
+        let tokens = self.tokens[file as usize].list.len() as u32;
+        let other = alternatives(directives, tokens);
         let mut verdict = Verdict::default();
         let mut defined = Defined::default();
         let mut groups: Vec<Group> = Vec::new();
         let mut active = true;
         let mut off_since = 0;
-        for (directive, goes_on) in directives.iter().zip(goes_on) {
+        for (directive, other) in directives.iter().zip(other) {
             let operand = directive.operand(text);
             let was = active;
             match directive.kind {
@@ -221,8 +222,7 @@ impl<'a> Walker<'a> {
                 DirectiveKind::Endif => active = groups.pop().map_or(active, |group| group.outer),
                 DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => {
                     let seen = Seen { defined: &defined, resolver: &self.resolver, file };
-                    let taken =
-                        active && conditions::takes(directive.kind, operand, goes_on, &seen);
+                    let taken = active && conditions::takes(directive.kind, operand, other, &seen);
                     groups.push(Group { outer: active, taken });
                     active = taken;
                 }
@@ -231,7 +231,7 @@ impl<'a> Walker<'a> {
                     let seen = Seen { defined: &defined, resolver: &self.resolver, file };
                     active = group.outer
                         && !group.taken
-                        && conditions::takes(directive.kind, operand, goes_on, &seen);
+                        && conditions::takes(directive.kind, operand, other, &seen);
                     group.taken |= active;
                 }
             }
@@ -244,7 +244,7 @@ impl<'a> Walker<'a> {
             }
         }
         if !active {
-            verdict.inactive.push((off_since, self.tokens[file as usize].list.len() as u32));
+            verdict.inactive.push((off_since, tokens));
         }
         verdict.includes.sort_unstable();
         verdict.includes.dedup();
@@ -265,24 +265,30 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// For every directive that begins a branch, whether its group has another branch after it.
-fn alternatives(directives: &[Directive]) -> Vec<bool> {
-    let mut goes_on = vec![false; directives.len()];
+/// For every directive that begins a branch: whether its group has another branch after it, or nothing to read in it.
+fn alternatives(directives: &[Directive], tokens: u32) -> Vec<bool> {
+    let mut other = vec![false; directives.len()];
     let mut open: Vec<usize> = Vec::new();
     for (at, directive) in directives.iter().enumerate() {
+        let empty = |start: usize| directives[start].token == directive.token;
         match directive.kind {
             DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => open.push(at),
             DirectiveKind::Endif => {
-                open.pop();
+                if let Some(start) = open.pop() {
+                    other[start] = empty(start);
+                }
             }
             DirectiveKind::Define | DirectiveKind::Undef | DirectiveKind::Include => {}
             _ => {
                 if let Some(last) = open.last_mut() {
-                    goes_on[*last] = true;
+                    other[*last] = true;
                     *last = at;
                 }
             }
         }
     }
-    goes_on
+    for start in open {
+        other[start] = directives[start].token == tokens;
+    }
+    other
 }

@@ -1,5 +1,6 @@
 //! What expressions are made of: literals, names, casts, `new`, lambdas.
 
+use super::arithmetic;
 use super::body::Body;
 use super::lexer::Kind;
 use super::source::Source;
@@ -11,11 +12,7 @@ impl Body<'_, '_> {
         let at = *i;
         *i += 1;
         match source.kind(at) {
-            Kind::Number => {
-                let text = source.text(at);
-                let float = !text.starts_with("0x") && text.contains(['.', 'e', 'f']);
-                Value::of(if float { Base::Float } else { Base::Integer })
-            }
+            Kind::Number => Value::temporary(arithmetic::literal(source.text(at))),
             Kind::Str => {
                 while *i < end && matches!(source.kind(*i), Kind::Str) {
                     *i += 1;

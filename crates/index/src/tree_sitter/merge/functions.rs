@@ -78,7 +78,7 @@ impl Merger<'_> {
             Kind::AmpAmp => text.push_str(" &&"),
             _ => {}
         }
-        let wanted = name(&path.text);
+        let wanted = identity(&path);
         if raw.from_macro {
             text = (open..=source.mate(open)).map(|i| source.text(i)).collect();
         }
@@ -196,6 +196,15 @@ impl Merger<'_> {
             && function.shape.is_some() == like.shape.is_some()
             && parameter_tokens(&source, raw.name.1 as usize).0.len() == like.parameters
     }
+}
+
+/// The name that all declarations of a function share: a conversion's type may be qualified in some.
+fn identity(path: &FunctionName) -> Name {
+    if !path.conversion {
+        return name(&path.text);
+    }
+    let unqualified = path.text.rsplit("::").next().unwrap_or("");
+    name(&format!("operator {}", unqualified.trim_start_matches("operator ")))
 }
 
 /// What a declaration and its definition have in common.
