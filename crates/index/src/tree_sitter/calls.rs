@@ -177,7 +177,8 @@ impl Body<'_, '_> {
             };
             let name = format!("operator{text}");
             let operands = [left, right];
-            if let Some(value) = self.overloaded(&name, &operands) {
+            let implicit = text == "=" && self.assigns_implicitly(&operands);
+            if !implicit && let Some(value) = self.overloaded(&name, &operands) {
                 return value;
             }
             let [left, right] = operands;
@@ -191,6 +192,25 @@ impl Body<'_, '_> {
             return self.built_in(text, left, right);
         }
         self.built_in(text, left, right)
+    }
+
+    /// Whether an object is assigned to one of its class, and the class has no operator of its own for that.
+    fn assigns_implicitly(&self, [left, right]: &[Value; 2]) -> bool {
+        let (Some(class), Some(from)) = (left.ty.class(), right.ty.class()) else {
+            return false;
+        };
+        let symbols = self.symbols;
+        let own = functions(symbols.in_scope(class, name("operator="), self.file).as_slice());
+        symbols.inherits(from, class, 0)
+            && !own.iter().any(|&id| {
+                let first = symbols.function(id).parameters.first();
+                first.is_none_or(|parameter| {
+                    let ty = &parameter.ty;
+                    ty.is_unknown()
+                        || ty.is_dependent()
+                        || ty.class().is_some_and(|taken| symbols.inherits(from, taken, 0))
+                })
+            })
     }
 
     fn built_in(&mut self, text: &str, left: Value, right: Value) -> Value {

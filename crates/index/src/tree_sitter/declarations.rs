@@ -299,7 +299,15 @@ impl Reader<'_> {
             // `friend class X;` and `class X* f();` only mention the class.
             self.visit(kind, context);
         }
-        let result = self.token(kind.unwrap_or(node).start_byte());
+        let mut result = self.token(kind.unwrap_or(node).start_byte());
+        while result > 0
+            && matches!(
+                self.source.kind(result as usize - 1),
+                Kind::Const | Kind::Volatile | Kind::Typename
+            )
+        {
+            result -= 1;
+        }
         let mut cursor = node.walk();
         let declarators: Vec<Node> =
             node.children_by_field_name("declarator", &mut cursor).collect();

@@ -60,8 +60,14 @@ pub(crate) fn merge<'a>(
         merger.usings(file);
     }
     merger.bases();
+    // Definitions out of their classes may stand in files that come before those of the classes.
+    for qualified in [false, true] {
+        for &file in &order {
+            merger.functions(file, qualified);
+        }
+    }
     for &file in &order {
-        merger.functions(file);
+        merger.local_scopes(file);
     }
     merger.symbols
 }

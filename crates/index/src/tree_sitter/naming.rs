@@ -47,10 +47,16 @@ impl Body<'_, '_> {
             return Value::unknown();
         };
         *i = next;
+        if source.kind(next) == Kind::ColonColon
+            && source.kind(next + 1) == Kind::Operator
+            && next + 1 < end
+        {
+            return self.qualified_operator(source, i, end, &components, rooted);
+        }
         if components.len() == 1 && !rooted {
             return self.unqualified(source, components[0]);
         }
-        self.qualified(source, i, &components, rooted)
+        self.qualified(source, &components, rooted)
     }
 
     pub(super) fn template_arguments(&self, source: &Source, component: Component) -> Vec<Type> {
@@ -170,7 +176,6 @@ impl Body<'_, '_> {
     pub(super) fn qualified(
         &mut self,
         source: &Source,
-        i: &mut usize,
         components: &[Component],
         rooted: bool,
     ) -> Value {
@@ -183,7 +188,6 @@ impl Body<'_, '_> {
         } else {
             self.symbols.qualifier(source, qualifiers, rooted, self.place())
         };
-        // `A::operator==` and `A::~A` go on after the path.
         let scope = match qualifier {
             Ok(ty) if ty.is_dependent() && self.outside(&ty) => {
                 return Value::temporary(Type::of(Base::Dependent));
@@ -201,9 +205,6 @@ impl Body<'_, '_> {
             }
             Ok(_) => return Value::unknown(),
         };
-        if source.kind(*i) == Kind::ColonColon {
-            *i += 1;
-        }
         let found = self.symbols.in_scope(scope, name(text), self.file);
         let found = self.symbols.preferred(found, self.file);
         if found.is_empty() {
@@ -238,11 +239,16 @@ impl Body<'_, '_> {
         if source.text(first.at) != "std" {
             return Value::unknown();
         }
+        let text = source.text(last.at);
         let named = self.symbols.components_type(source, components, rooted, self.place());
         if !named.is_unknown() {
             return Value::calling(Callee::Type(named));
         }
-        let text = source.text(last.at).to_owned();
+        let variable = standard::variable(text);
+        if !variable.is_unknown() {
+            return Value::left(variable);
+        }
+        let text = text.to_owned();
         Value::calling(Callee::Standard(text, self.template_arguments(source, *last)))
     }
 

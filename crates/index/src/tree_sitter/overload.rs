@@ -110,7 +110,8 @@ impl<'a> Symbols<'a> {
             };
         }
         if from.base == Base::List {
-            return Some(6);
+            let list = matches!(to.base, Base::Standard("initializer_list", _));
+            return Some(if list { 3 } else { 6 });
         }
         if to.pointer > 0 || from.pointer > 0 {
             return self.pointer_conversion(from, to, user_defined);

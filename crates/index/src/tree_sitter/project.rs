@@ -93,11 +93,7 @@ fn all_calls(
             let found = analysis::calls(symbols, file, number, local_scope(symbols, file, number));
             let mut edges = Vec::new();
             for callee in found.functions {
-                for target in targets(symbols, ids, file, callee) {
-                    if target != caller {
-                        edges.push((caller, target));
-                    }
-                }
+                edges.extend(targets(symbols, ids, file, callee).map(|target| (caller, target)));
             }
             (edges, found.too_deep)
         })
@@ -125,21 +121,20 @@ fn local_scope(symbols: &Symbols, file: u32, number: u32) -> Option<ScopeId> {
 }
 
 /// The definitions that a call of a function means: the one in the same file, else those the file can see, else all.
-fn targets(symbols: &Symbols, ids: &[Vec<u32>], file: u32, callee: u32) -> Vec<DefinitionId> {
+fn targets<'t>(
+    symbols: &'t Symbols,
+    ids: &'t [Vec<u32>],
+    file: u32,
+    callee: u32,
+) -> impl Iterator<Item = DefinitionId> + 't {
     let definitions = &symbols.function(callee).definitions;
-    let mut chosen: Vec<(u32, u32)> =
-        definitions.iter().copied().filter(|&(at, _)| at == file).collect();
-    if chosen.is_empty() {
-        chosen = definitions.iter().copied().filter(|&(at, _)| symbols.sees(file, at)).collect();
-    }
-    if chosen.is_empty() {
-        chosen = definitions.clone();
-    }
-    chosen
-        .into_iter()
-        .map(|(at, number)| ids[at as usize][number as usize])
+    let here = definitions.iter().any(|&(at, _)| at == file);
+    let seen = here || definitions.iter().any(|&(at, _)| symbols.sees(file, at));
+    definitions
+        .iter()
+        .filter(move |&&(at, _)| !seen || if here { at == file } else { symbols.sees(file, at) })
+        .map(|&(at, number)| ids[at as usize][number as usize])
         .filter(|&id| id != u32::MAX)
-        .collect()
 }
 
 /// The definitions of one file, by the place of their names.

@@ -55,15 +55,34 @@ pub(crate) fn named(text: &str, arguments: Vec<Type>) -> Type {
             arguments.into_iter().next().unwrap_or(Type::UNKNOWN).without_reference()
         }
         "enable_if_t" => arguments.into_iter().nth(1).unwrap_or(Type::of(Base::Void)),
-        "ostringstream" | "stringstream" | "ofstream" | "fstream" => {
+        "ostringstream" | "stringstream" | "ofstream" | "fstream" | "iostream" => {
             Type::standard("ostream", Vec::new())
         }
         "istringstream" | "ifstream" => Type::standard("istream", Vec::new()),
+        // Of wide characters nothing is known.
+        "basic_ostream" | "basic_istream" | "basic_iostream" if !holds_char(&arguments) => {
+            Type::UNKNOWN
+        }
+        "basic_ostream" | "basic_iostream" => Type::standard("ostream", Vec::new()),
+        "basic_istream" => Type::standard("istream", Vec::new()),
         "basic_string" | "wstring" => Type::standard("string", Vec::new()),
         _ => match CLASSES.iter().find(|name| **name == text) {
             Some(name) => Type::standard(name, arguments),
             None => Type::UNKNOWN,
         },
+    }
+}
+
+fn holds_char(arguments: &[Type]) -> bool {
+    arguments.first().is_some_and(|first| first.base == Base::Char)
+}
+
+/// The type of a variable of `std`.
+pub(crate) fn variable(text: &str) -> Type {
+    match text {
+        "cout" | "cerr" | "clog" => Type::standard("ostream", Vec::new()),
+        "cin" => Type::standard("istream", Vec::new()),
+        _ => Type::UNKNOWN,
     }
 }
 

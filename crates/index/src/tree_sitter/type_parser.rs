@@ -87,7 +87,12 @@ impl<'a> Symbols<'a> {
     ) -> Option<(Type, usize)> {
         let (components, rooted, next) = self.path(source, at, end, |_| true)?;
         let ty = self.components_type(source, &components, rooted, place);
-        let dependent = typename && ty.is_unknown();
+        let open = |component: &Component| {
+            component.arguments.is_some_and(|(start, end)| {
+                self.type_arguments(source, start, end, place).iter().any(Type::is_dependent)
+            })
+        };
+        let dependent = ty.is_unknown() && (typename || components.iter().any(open));
         Some((if dependent { Type::of(Base::Dependent) } else { ty }, next))
     }
 

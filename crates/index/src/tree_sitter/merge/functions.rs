@@ -12,15 +12,25 @@ use super::super::types::{Base, Name, ScopeId, Type, name};
 use super::Merger;
 
 impl Merger<'_> {
-    pub(super) fn functions(&mut self, file: u32) {
+    /// The functions of a file whose names are qualified, or those whose names are not.
+    pub(super) fn functions(&mut self, file: u32, qualified: bool) {
         let files = self.symbols.files;
         let data = &files[file as usize];
         for (number, raw) in data.declarations.functions.iter().enumerate() {
             let source = data.source();
             let path = function_name(&source, raw.name.0 as usize, raw.name.1 as usize);
+            if path.qualifiers.is_empty() == qualified {
+                continue;
+            }
             let id = self.function(file, number as u32, raw, &source, path);
             self.symbols.function_of[file as usize][number] = id;
         }
+    }
+
+    /// Puts the scopes of functions with local classes where the functions belong.
+    pub(super) fn local_scopes(&mut self, file: u32) {
+        let files = self.symbols.files;
+        let data = &files[file as usize];
         for (number, raw) in data.declarations.scopes.iter().enumerate() {
             if let RawScopeKind::Function(function) = raw.kind {
                 let id = self.symbols.function_of[file as usize][function as usize];
