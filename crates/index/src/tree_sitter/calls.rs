@@ -72,6 +72,7 @@ impl Body<'_, '_> {
             self.add_associated(functions.name, arguments, &mut functions.candidates);
         }
         self.retain_visible(&mut functions.candidates);
+        self.retain_friends(&mut functions.candidates, arguments);
         if object_dependent && !functions.implicit {
             return Value::temporary(Type::of(Base::Dependent));
         }
@@ -158,6 +159,16 @@ impl Body<'_, '_> {
         if candidates.iter().any(visible) || !symbols.headers[self.file as usize] {
             candidates.retain(visible);
         }
+    }
+
+    /// Leaves out functions that are known as friends of a class only, where no argument belongs to that class.
+    fn retain_friends(&self, candidates: &mut Vec<u32>, arguments: &[Value]) {
+        let symbols = self.symbols;
+        candidates.retain(|&id| {
+            symbols.function(id).friend_of.is_none_or(|owner| {
+                arguments.iter().any(|argument| symbols.belongs_to(&argument.ty, owner))
+            })
+        });
     }
 
     /// A binary operator; only classes and enumerations of the project can have one of their own.
@@ -249,6 +260,7 @@ impl Body<'_, '_> {
             self.symbols.scope(self.symbols.function(id).scope).kind != ScopeKind::Class
         });
         self.retain_visible(&mut candidates);
+        self.retain_friends(&mut candidates, operands);
         candidates.retain(|&id| self.symbols.takes_one_directly(id, operands));
         let id = self.symbols.pick(&candidates, operands, None, true)?;
         let bindings = self.symbols.deduce(self.symbols.function(id), operands, &[]);

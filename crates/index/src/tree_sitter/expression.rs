@@ -304,6 +304,12 @@ impl Body<'_, '_> {
         while i < close {
             let before = i;
             values.push(self.expression(source, &mut i, close, 2));
+            if source.kind(i) == Kind::Ellipsis && i < close {
+                // However many it expands to.
+                values.pop();
+                values.push(Value::temporary(Type::of(Base::Dependent)));
+                i += 1;
+            }
             while i < close && source.kind(i) != Kind::Comma {
                 // Something unread, such as a declaration given to a macro.
                 let stuck = i;

@@ -67,17 +67,17 @@ impl<'a> Symbols<'a> {
                     }
                 }
             }
-        } else {
-            for &(namespace, seen_by) in &data.usings {
-                if (seen_by == EVERYWHERE || seen_by == file) && namespace != scope {
-                    let known = found.len();
-                    let mut more = Vec::new();
-                    self.collect(namespace, wanted, file, depth + 2, &mut more);
-                    more.retain(|entry| {
-                        found[..known].iter().all(|old| old.entity != entry.entity)
-                    });
-                    found.extend(more);
-                }
+        }
+        if data.kind == ScopeKind::Class && !found.is_empty() {
+            return;
+        }
+        for &(namespace, seen_by) in &data.usings {
+            if (seen_by == EVERYWHERE || seen_by == file) && namespace != scope {
+                let known = found.len();
+                let mut more = Vec::new();
+                self.collect(namespace, wanted, file, depth + 2, &mut more);
+                more.retain(|entry| found[..known].iter().all(|old| old.entity != entry.entity));
+                found.extend(more);
             }
         }
     }
@@ -425,6 +425,28 @@ impl<'a> Symbols<'a> {
                 && self.scope(derived).bases.iter().any(
                     |ty| matches!(ty.base, Base::Class(next, _) if self.inherits(next, base, depth + 1)),
                 ))
+    }
+
+    /// Whether a type is a class, or an enumeration or class of one, or has one among its template arguments.
+    pub(crate) fn belongs_to(&self, ty: &Type, owner: ScopeId) -> bool {
+        let within =
+            |scope: ScopeId| self.inherits(scope, owner, 0) || self.scope(scope).parent == owner;
+        match &ty.base {
+            Base::Class(scope, arguments) => {
+                within(*scope)
+                    || arguments
+                        .as_deref()
+                        .unwrap_or(&[])
+                        .iter()
+                        .any(|ty| self.belongs_to(ty, owner))
+            }
+            Base::Enum(id) => self.enums[*id as usize] == owner,
+            Base::Standard(_, Some(arguments)) => {
+                arguments.iter().any(|ty| self.belongs_to(ty, owner))
+            }
+            Base::Unknown | Base::Dependent | Base::Parameter(_) => true,
+            _ => false,
+        }
     }
 
     /// What `class`'s parameters stand for in `ty`, and those of its bases.

@@ -170,6 +170,10 @@ impl<'a> Merger<'a> {
                         normalised(&source, start, end, &scope.template, text);
                     }
                     let id = self.add_scope(scope);
+                    if text.is_empty() {
+                        // The members of an anonymous struct or union are those of the class around it.
+                        self.symbols.scopes[parent as usize].usings.push((id, local_to));
+                    }
                     if !text.is_empty() && !specialised {
                         self.enter(parent, name(&text), Entity::Class(id), file, local_to);
                     }

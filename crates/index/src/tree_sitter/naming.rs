@@ -129,7 +129,8 @@ impl Body<'_, '_> {
                 Entity::Namespace(_) => {}
             }
         }
-        let member = in_class && self.this.is_some();
+        let this = self.this.as_ref().and_then(Type::class);
+        let member = in_class && this.is_some_and(|this| self.symbols.inherits(this, scope, 0));
         Value::calling(Callee::Functions(Functions {
             name: name(text),
             candidates,
@@ -270,7 +271,13 @@ impl Body<'_, '_> {
         }
         if source.kind(*i) == Kind::Tilde {
             *i += 2;
-            return Value::unknown();
+            let class = object_type.class().map(|class| &self.symbols.scope(class).name);
+            return match class {
+                Some(class) => {
+                    self.member_value(object_type.clone(), &format!("~{class}"), Vec::new())
+                }
+                None => Value::unknown(),
+            };
         }
         if source.kind(*i) == Kind::Operator {
             let at = *i;
@@ -348,6 +355,9 @@ impl Body<'_, '_> {
         for entry in &found {
             match entry.entity {
                 Entity::Function(id) => candidates.push(id),
+                Entity::Variable(_) if object.is_dependent() => {
+                    return Value::temporary(Type::of(Base::Dependent));
+                }
                 Entity::Variable(id) => {
                     let variable = &self.symbols.variables[id as usize];
                     let mut ty = variable.ty.substitute(&self.symbols.bindings(&object));

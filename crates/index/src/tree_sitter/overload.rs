@@ -111,7 +111,8 @@ impl<'a> Symbols<'a> {
         }
         if from.base == Base::List {
             let list = matches!(to.base, Base::Standard("initializer_list", _));
-            return Some(if list { 3 } else { 6 });
+            let copied = to.reference == Reference::Left;
+            return Some(if list { 3 } else { 6 + u32::from(copied) });
         }
         if to.pointer > 0 || from.pointer > 0 {
             return self.pointer_conversion(from, to, user_defined);
@@ -130,9 +131,10 @@ impl<'a> Symbols<'a> {
             (Base::Class(from, _), _) if user_defined && self.converts(*from, to) => {
                 Some(USER_DEFINED)
             }
-            (_, Base::Class(class, _)) if user_defined => {
-                self.constructible(*class, value).then_some(USER_DEFINED)
-            }
+            // What is made is a temporary, which is rather moved.
+            (_, Base::Class(class, _)) if user_defined => self
+                .constructible(*class, value)
+                .then_some(USER_DEFINED + u32::from(to.reference == Reference::Left)),
             (_, Base::Class(..)) | (Base::Class(..), _) => None,
             (Base::Standard(..) | Base::Lambda(_), Base::Standard(..)) => {
                 user_defined.then_some(USER_DEFINED)
@@ -166,7 +168,13 @@ impl<'a> Symbols<'a> {
             (Base::Class(derived, _), Base::Class(base, _))
                 if from.pointer == 0 && self.inherits(*derived, *base, 0) =>
             {
-                Some(Some(3))
+                let temporary = value.category != Category::Left;
+                Some(match to.reference {
+                    Reference::Right if !temporary => None,
+                    Reference::Left if temporary && !to.constant => None,
+                    Reference::Left if temporary => Some(4),
+                    _ => Some(3),
+                })
             }
             (_, Base::Class(class, _)) => {
                 let made = user_defined && self.constructible(*class, value);

@@ -91,6 +91,8 @@ pub(crate) struct Function {
     pub(crate) explicit: bool,
     pub(crate) template: Vec<Name>,
     pub(crate) local_to: u32,
+    /// The class whose friend it is, if it is declared nowhere else.
+    pub(crate) friend_of: Option<ScopeId>,
     /// The declaration that shows its defaults, others than the first: (file, number).
     pub(crate) declarations: Vec<(u32, u32)>,
     /// Those with bodies: (file, number).

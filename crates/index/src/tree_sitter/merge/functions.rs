@@ -54,6 +54,7 @@ impl Merger<'_> {
     ) -> u32 {
         let (mut scope, mut local_to) = self.symbols.file_scopes[file as usize][raw.scope as usize];
         let in_class = self.symbols.scope(scope).kind == ScopeKind::Class;
+        let friend_of = Some(scope).filter(|_| raw.friend && in_class);
         if raw.friend {
             // A friend belongs to the namespace around the class.
             while self.symbols.scope(scope).kind != ScopeKind::Namespace {
@@ -76,7 +77,7 @@ impl Merger<'_> {
             if raw.from_macro { (Vec::new(), false) } else { parameter_tokens(source, open) };
         let after = source.past(open);
         let constant = source.kind(after) == Kind::Const;
-        let template = raw.template.map_or_else(Vec::new, |at| {
+        let mut template = raw.template.map_or_else(Vec::new, |at| {
             template_parameters(source, at as usize, self.symbols.macros)
         });
         let mut text = format!("({})", signature(source, &parameters, variadic));
@@ -96,6 +97,9 @@ impl Merger<'_> {
         let signature = text.clone();
         if let Some(shape) = &shape {
             text.push_str(shape);
+        }
+        if let Some(owner) = friend_of.and_then(|class| self.symbols.template_owner(class)) {
+            template.extend_from_slice(&self.symbols.scope(owner).template);
         }
         let key = (scope, wanted, text, local_to);
         let mut known = self.known.get(&key).copied();
@@ -123,6 +127,7 @@ impl Merger<'_> {
                 explicit: (raw.start..raw.name.0).any(|i| source.text(i as usize) == "explicit"),
                 template,
                 local_to,
+                friend_of,
                 declarations: Vec::new(),
                 definitions: Vec::new(),
             };
@@ -134,6 +139,9 @@ impl Merger<'_> {
         self.known.entry(key).or_insert(id);
         let function = &mut self.symbols.functions[id as usize];
         function.declarations.push((file, number));
+        if friend_of.is_none() {
+            function.friend_of = None;
+        }
         if raw.body.is_some() {
             function.definitions.push((file, number));
         }
