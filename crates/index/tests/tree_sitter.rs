@@ -99,7 +99,7 @@ unsigned all(const std::string& name) {
             "db::Slice::operator[](unsigned) const",
             "db::Slice::operator bool() const",
             "db::operator==(const Slice&,const Slice&)",
-            "db::twice(T)<1>",
+            "db::twice(T)<t: $0>",
             "db::Slice::Slice(const char*)",
             "db::measure(const Slice&,int)@src/a.cc",
             "db::measure(int)@src/a.cc",

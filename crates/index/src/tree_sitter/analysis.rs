@@ -3,10 +3,10 @@
 use super::body::Body;
 use super::lexer::Kind;
 use super::lookup::Place;
-use super::names::template_parameters;
 use super::signatures;
 use super::source::Source;
-use super::symbols::{ScopeKind, Symbols};
+use super::symbols::{GLOBAL, ScopeKind, Symbols};
+use super::templates::template_parameters;
 use super::types::{Base, Reference, ScopeId, Type, name};
 use super::value::Value;
 
@@ -96,8 +96,11 @@ fn this_type(
     if data.kind != ScopeKind::Class || is_static {
         return None;
     }
+    let owner = symbols.template_owner(scope).unwrap_or(scope);
     // Out of the class a template's parameters may have other names.
-    let names = if template.len() >= data.template.len() {
+    let names = if owner != scope {
+        &symbols.scope(owner).template
+    } else if template.len() >= data.template.len() {
         &template[..data.template.len()]
     } else {
         &data.template
@@ -133,14 +136,30 @@ impl Body<'_, '_> {
             };
             let wanted = name(source.text(start));
             let member = self.data_member(wanted).filter(|_| open == start + 1);
-            let ty = member.or_else(|| {
+            let ty = member.clone().or_else(|| {
                 self.symbols.parse_type(source, start, open, self.place()).map(|(ty, _)| ty)
             });
+            let is_base = member.is_none();
             let arguments = self.arguments(source, open);
-            if let Some(ty) = ty {
+            // Of a base only the arguments are looked at before a template is used.
+            if let Some(ty) = ty
+                && !(is_base && self.in_template())
+            {
                 self.construct(&Type { constant: false, ..ty }, &arguments);
             }
         }
+    }
+
+    /// Whether the body belongs to a template, or to a class of one.
+    fn in_template(&self) -> bool {
+        let mut scope = self.scope;
+        while scope != GLOBAL {
+            if !self.symbols.scope(scope).template.is_empty() {
+                return true;
+            }
+            scope = self.symbols.scope(scope).parent;
+        }
+        !self.template.is_empty()
     }
 
     fn data_member(&self, wanted: u64) -> Option<Type> {

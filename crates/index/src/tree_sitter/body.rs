@@ -220,6 +220,10 @@ impl<'s, 'a> Body<'s, 'a> {
                 if iterator.pointer > 0 {
                     return Type { pointer: iterator.pointer - 1, ..iterator };
                 }
+                if iterator.class().is_some() {
+                    let found = self.unary_operator("operator*", &Value::left(iterator));
+                    return found.map_or(Type::UNKNOWN, |value| value.ty);
+                }
                 return standard::pointee(&iterator);
             }
         }

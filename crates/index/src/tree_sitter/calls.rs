@@ -1,5 +1,6 @@
 //! Calls: of names, members, operators, constructors and conversions.
 
+use super::arithmetic::Integer;
 use super::body::Body;
 use super::standard;
 use super::symbols::{EVERYWHERE, Entity, Entry, ScopeKind};
@@ -71,6 +72,7 @@ impl Body<'_, '_> {
             self.add_associated(functions.name, arguments, &mut functions.candidates);
         }
         self.retain_visible(&mut functions.candidates);
+        self.retain_friends(&mut functions.candidates, arguments);
         if object_dependent && !functions.implicit {
             return Value::temporary(Type::of(Base::Dependent));
         }
@@ -159,6 +161,16 @@ impl Body<'_, '_> {
         }
     }
 
+    /// Leaves out functions that are known as friends of a class only, where no argument belongs to that class.
+    fn retain_friends(&self, candidates: &mut Vec<u32>, arguments: &[Value]) {
+        let symbols = self.symbols;
+        candidates.retain(|&id| {
+            symbols.function(id).friend_of.is_none_or(|owner| {
+                arguments.iter().any(|argument| symbols.belongs_to(&argument.ty, owner))
+            })
+        });
+    }
+
     /// A binary operator; only classes and enumerations of the project can have one of their own.
     pub(crate) fn operator(&mut self, text: &str, left: Value, right: Value) -> Value {
         let overloadable = |value: &Value| {
@@ -176,7 +188,8 @@ impl Body<'_, '_> {
             };
             let name = format!("operator{text}");
             let operands = [left, right];
-            if let Some(value) = self.overloaded(&name, &operands) {
+            let implicit = text == "=" && self.assigns_implicitly(&operands);
+            if !implicit && let Some(value) = self.overloaded(&name, &operands) {
                 return value;
             }
             let [left, right] = operands;
@@ -192,6 +205,25 @@ impl Body<'_, '_> {
         self.built_in(text, left, right)
     }
 
+    /// Whether an object is assigned to one of its class, and the class has no operator of its own for that.
+    fn assigns_implicitly(&self, [left, right]: &[Value; 2]) -> bool {
+        let (Some(class), Some(from)) = (left.ty.class(), right.ty.class()) else {
+            return false;
+        };
+        let symbols = self.symbols;
+        let own = functions(symbols.in_scope(class, name("operator="), self.file).as_slice());
+        symbols.inherits(from, class, 0)
+            && !own.iter().any(|&id| {
+                let first = symbols.function(id).parameters.first();
+                first.is_none_or(|parameter| {
+                    let ty = &parameter.ty;
+                    ty.is_unknown()
+                        || ty.is_dependent()
+                        || ty.class().is_some_and(|taken| symbols.inherits(from, taken, 0))
+                })
+            })
+    }
+
     fn built_in(&mut self, text: &str, left: Value, right: Value) -> Value {
         match text {
             "==" | "!=" | "<" | ">" | "<=" | ">=" => Value::of(Base::Bool),
@@ -203,14 +235,13 @@ impl Body<'_, '_> {
             "+" if matches!(right.ty.base, Base::Standard("string", _)) => {
                 Value::temporary(right.ty)
             }
-            "-" if left.ty.pointer > 0 && right.ty.pointer > 0 => Value::of(Base::Integer),
+            "-" if left.ty.pointer > 0 && right.ty.pointer > 0 => {
+                Value::of(Base::Integer(Integer::Long))
+            }
             "+" | "-" if left.ty.pointer > 0 => Value::temporary(left.ty),
             "+" if right.ty.pointer > 0 => Value::temporary(right.ty),
-            _ if left.ty.base == Base::Float || right.ty.base == Base::Float => {
-                Value::of(Base::Float)
-            }
-            _ if left.ty.is_unknown() => Value::unknown(),
-            _ => Value::of(Base::Integer),
+            "<<" | ">>" => Value::of(left.ty.base.promoted()),
+            _ => Value::of(left.ty.base.common(&right.ty.base)),
         }
     }
 
@@ -229,6 +260,7 @@ impl Body<'_, '_> {
             self.symbols.scope(self.symbols.function(id).scope).kind != ScopeKind::Class
         });
         self.retain_visible(&mut candidates);
+        self.retain_friends(&mut candidates, operands);
         candidates.retain(|&id| self.symbols.takes_one_directly(id, operands));
         let id = self.symbols.pick(&candidates, operands, None, true)?;
         let bindings = self.symbols.deduce(self.symbols.function(id), operands, &[]);

@@ -1,116 +1,81 @@
-//! Conditional compilation without a compiler: conditions on what is known are decided, of the rest the likelier
-//! branch is read.
+//! The conditions of `#if` and its like.
 
-/// Whether the text after a directive is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Take,
-    Skip,
+use std::cell::Cell;
+
+use super::directives::DirectiveKind;
+use super::macros::{Macro, Role, expand};
+use super::predefined;
+
+/// The macros that a condition sees.
+pub(crate) trait Environment {
+    /// What follows the macro's name where it was defined; `Some(None)` if it is known to be undefined, `None` if
+    /// nothing is known of it.
+    fn definition(&self, name: &str) -> Option<Option<&str>>;
+    /// Whether the file is C, not C++.
+    fn is_c(&self) -> bool;
+    /// Whether the project has a file that an include of `path` would mean.
+    fn has_file(&self, path: &str) -> bool;
 }
 
-/// The groups that are open, innermost last: whether one of their branches has been taken.
-#[derive(Debug, Default)]
-pub(crate) struct Conditions {
-    taken: Vec<bool>,
-}
-
-impl Conditions {
-    /// A group begins with `#if`, `#ifdef` or `#ifndef`.
-    pub(crate) fn open(
-        &mut self,
-        name: &[u8],
-        operand: &str,
-        has_alternative: impl FnOnce() -> bool,
-    ) -> Verdict {
-        let value = match name {
-            b"ifdef" => defined(operand.trim()),
-            // A guess at what a build defines is no reason to leave out a header.
-            b"ifndef" => not(defined(operand.trim())).filter(|_| !is_guess(operand.trim())),
-            _ => Condition::new(operand).value(),
-        };
-        // Nobody has defined an unknown macro, so where there is a choice the branch for that is taken.
-        let take = match value {
-            Some(value) => value != 0,
-            None => name == b"ifndef" || operand.contains('!') || !has_alternative(),
-        };
-        self.taken.push(take);
-        if take { Verdict::Take } else { Verdict::Skip }
-    }
-
-    /// `#elif` or `#else`.
-    pub(crate) fn alternative(&mut self, name: &[u8], operand: &str) -> Verdict {
-        let Some(taken) = self.taken.last_mut() else {
-            return Verdict::Take;
-        };
-        if *taken {
-            return Verdict::Skip;
+/// Whether the branch that a directive begins is read; `other` tells whether its group has
+/// another after it, or nothing but directives in it.
+pub(crate) fn takes(
+    kind: DirectiveKind,
+    operand: &str,
+    other: bool,
+    environment: &dyn Environment,
+) -> bool {
+    let budget = Cell::new(BUDGET);
+    let mut condition = Condition::new(operand, environment, &budget);
+    let value = match kind {
+        DirectiveKind::Else => Some(1),
+        DirectiveKind::Ifdef | DirectiveKind::Elifdef => condition.defined(operand),
+        // A guess at what a build defines is no reason to leave out a header.
+        DirectiveKind::Ifndef | DirectiveKind::Elifndef => {
+            let guess = environment.definition(first_word(operand)).is_none()
+                && predefined::is_guess(first_word(operand));
+            not(condition.defined(operand)).filter(|_| !guess)
         }
-        let value = match name {
-            b"else" => Some(1),
-            b"elifdef" => defined(operand.trim()),
-            b"elifndef" => not(defined(operand.trim())),
-            _ => Condition::new(operand).value(),
-        };
-        *taken = value != Some(0);
-        if *taken { Verdict::Take } else { Verdict::Skip }
-    }
+        _ => condition.value(),
+    };
+    // Nobody has defined an unknown macro, so where there is a choice the branch for that is taken.
+    let negative =
+        matches!(kind, DirectiveKind::Ifndef | DirectiveKind::Elifndef) || operand.contains('!');
+    value.map_or(negative || !other, |value| value != 0)
+}
 
-    /// `#endif`.
-    pub(crate) fn close(&mut self) {
-        self.taken.pop();
-    }
+/// The words of an expression.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with(|c: char| c.is_alphabetic() || c == '_'))
+}
+
+fn first_word(text: &str) -> &str {
+    words(text).next().unwrap_or("")
 }
 
 fn not(value: Option<i64>) -> Option<i64> {
     value.map(|value| i64::from(value == 0))
 }
 
-fn defined(name: &str) -> Option<i64> {
-    let name = name.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or("");
-    macro_value(name).map(|value| i64::from(value.is_some()))
-}
-
-/// The value of a macro that compilers or builds set: `None` if nobody can know, `Some(None)` if it is not defined.
-fn macro_value(name: &str) -> Option<Option<i64>> {
-    Some(match name {
-        "__cplusplus" => Some(201_703),
-        "__GNUC__" => Some(12),
-        "__clang__" | "__linux__" | "__linux" | "linux" | "__unix__" | "__unix" | "__x86_64__"
-        | "__amd64__" | "__EXCEPTIONS" | "__STDC__" | "__LP64__" | "__cpp_exceptions"
-        | "__cpp_rtti" | "__GXX_RTTI" => Some(1),
-        "__clang_major__" => Some(18),
-        "NDEBUG" | "_WIN32" | "_WIN64" | "WIN32" | "_MSC_VER" | "__MINGW32__" | "__MINGW64__"
-        | "__CYGWIN__" | "__APPLE__" | "__MACH__" | "TARGET_OS_MAC" | "__ANDROID__" | "ANDROID"
-        | "__CUDACC__" | "__CUDA_ARCH__" | "__HIPCC__" | "__INTEL_COMPILER" | "__ICL"
-        | "__SUNPRO_CC" | "__sun" | "__FreeBSD__" | "__NetBSD__" | "__OpenBSD__"
-        | "__DragonFly__" | "__HAIKU__" | "__QNX__" | "__BORLANDC__" | "__NVCC__"
-        | "__EMSCRIPTEN__" | "_AIX" | "OS_WIN" | "OS_WINDOWS" | "OS_MACOSX" | "OS_ANDROID"
-        | "OS_FREEBSD" | "OS_SOLARIS" | "OS_AIX" | "__aarch64__" | "__arm__" | "__powerpc64__"
-        | "__s390x__" | "__riscv" | "SWIG" | "DOXYGEN" | "_ARCH_PPC" | "_LIBCPP_VERSION" => None,
-        _ if is_guess(name) => Some(1),
-        _ => return None,
-    })
-}
-
-/// Names that a build on a POSIX system likely defines.
-fn is_guess(name: &str) -> bool {
-    let guard = name.ends_with("_H")
-        || name.ends_with("_H_")
-        || name.ends_with("_HPP")
-        || name.ends_with("INCLUDED");
-    !guard && (name.starts_with("HAVE_") || name.contains("POSIX") || name.contains("LINUX"))
-}
+/// Words that one condition may look up, those of the macros that it uses too.
+const BUDGET: u32 = 2_000;
+/// Macros that stand for macros.
+const EXPANSIONS: u8 = 20;
 
 /// An `#if` expression and the place reached in it.
 struct Condition<'a> {
     text: &'a [u8],
     at: usize,
     depth: usize,
+    environment: &'a dyn Environment,
+    budget: &'a Cell<u32>,
+    expansions: u8,
 }
 
 impl<'a> Condition<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { text: text.as_bytes(), at: 0, depth: 0 }
+    fn new(text: &'a str, environment: &'a dyn Environment, budget: &'a Cell<u32>) -> Self {
+        Self { text: text.as_bytes(), at: 0, depth: 0, environment, budget, expansions: 0 }
     }
 
     fn value(&mut self) -> Option<i64> {
@@ -137,6 +102,14 @@ impl<'a> Condition<'a> {
         let mut left = self.unary();
         loop {
             self.blanks();
+            if lowest == 0 && self.text.get(self.at) == Some(&b'?') {
+                self.at += 1;
+                let middle = self.binary(0);
+                self.blanks();
+                self.at += usize::from(self.text.get(self.at) == Some(&b':'));
+                let right = self.binary(0);
+                return if left? != 0 { middle } else { right };
+            }
             let Some((operator, precedence)) = operator(&self.text[self.at..]) else {
                 return left;
             };
@@ -165,6 +138,14 @@ impl<'a> Condition<'a> {
             b'-' => {
                 self.at += 1;
                 self.unary().map(i64::wrapping_neg)
+            }
+            b'+' => {
+                self.at += 1;
+                self.unary()
+            }
+            b'~' => {
+                self.at += 1;
+                self.unary().map(|value| !value)
             }
             b'(' => {
                 self.at += 1;
@@ -212,17 +193,87 @@ impl<'a> Condition<'a> {
             let name = self.take_word();
             self.blanks();
             self.at += usize::from(parenthesis && self.text.get(self.at) == Some(&b')'));
-            return defined(name);
-        }
-        if self.text.get(self.at) == Some(&b'(') {
-            self.skip_group();
-            return None;
+            return self.defined(name);
         }
         match word {
             "true" => Some(1),
             "false" => Some(0),
-            _ => macro_value(word).map(|value| value.unwrap_or(0)),
+            "__has_include" | "__has_include_next" => self.has_include(),
+            _ => self.named(word),
         }
+    }
+
+    /// Whether a macro is defined.
+    fn defined(&self, operand: &str) -> Option<i64> {
+        let name = first_word(operand);
+        match self.environment.definition(name) {
+            Some(definition) => Some(i64::from(definition.is_some())),
+            None => predefined::value(name, self.environment.is_c())
+                .map(|value| i64::from(value.is_some())),
+        }
+    }
+
+    /// The value of a macro or of a use of one with arguments.
+    fn named(&mut self, word: &str) -> Option<i64> {
+        let group = self.text.get(self.at) == Some(&b'(');
+        let definition = self.environment.definition(word);
+        let Some(Some(rest)) = definition else {
+            let arguments = group.then(|| self.group());
+            return match (definition, arguments) {
+                (None, Some(arguments)) => predefined::function(word, arguments),
+                (None, None) => {
+                    predefined::value(word, self.environment.is_c()).map(|value| value.unwrap_or(0))
+                }
+                _ => Some(0),
+            };
+        };
+        self.budget.set(self.budget.get().checked_sub(1)?);
+        if self.expansions >= EXPANSIONS {
+            return None;
+        }
+        let inner = |text: &str, expansions: u8| {
+            let condition = Condition::new(text, self.environment, self.budget);
+            Condition { expansions, ..condition }.value()
+        };
+        match rest.strip_prefix('(') {
+            Some(list) if group => {
+                let (parameters, body) = list.split_once(')')?;
+                let expansions = self.expansions + 1;
+                let body = body.to_owned();
+                let parameters: Vec<String> = parameters
+                    .split(',')
+                    .map(|p| p.trim().to_owned())
+                    .filter(|p| !p.is_empty())
+                    .collect();
+                let arguments = self.group();
+                let arguments: Vec<&str> = split_arguments(arguments);
+                let definition = Macro { parameters: None, body, role: Role::Other, file: 0 };
+                let text = expand(&definition, &parameters, &arguments)?;
+                let condition = Condition::new(&text, self.environment, self.budget);
+                Condition { expansions, ..condition }.value()
+            }
+            Some(_) => None,
+            None if rest.trim().is_empty() => None,
+            None => inner(rest, self.expansions + 1),
+        }
+    }
+
+    fn has_include(&mut self) -> Option<i64> {
+        let path = self.group().trim();
+        let standard = path.starts_with('<');
+        let path = path.trim_matches(['<', '>', '"', ' ']);
+        if self.environment.has_file(path) {
+            return Some(1);
+        }
+        standard.then(|| predefined::has_header(path)).flatten().map(i64::from)
+    }
+
+    /// What stands between the parentheses here; goes past them.
+    fn group(&mut self) -> &'a str {
+        let start = self.at;
+        self.skip_group();
+        let inner = self.text.get(start + 1..self.at.saturating_sub(1)).unwrap_or(&[]);
+        std::str::from_utf8(inner).unwrap_or("")
     }
 
     fn skip_group(&mut self) {
@@ -240,19 +291,25 @@ impl<'a> Condition<'a> {
 }
 
 fn operator(rest: &[u8]) -> Option<(&'static str, u8)> {
-    const OPERATORS: [(&str, u8); 12] = [
-        ("||", 0),
-        ("&&", 1),
-        ("==", 2),
-        ("!=", 2),
-        ("<=", 3),
-        (">=", 3),
-        ("<", 3),
-        (">", 3),
-        ("+", 4),
-        ("-", 4),
-        ("*", 5),
-        ("/", 5),
+    const OPERATORS: [(&str, u8); 18] = [
+        ("||", 1),
+        ("&&", 2),
+        ("|", 3),
+        ("^", 4),
+        ("&", 5),
+        ("==", 6),
+        ("!=", 6),
+        ("<<", 8),
+        (">>", 8),
+        ("<=", 7),
+        (">=", 7),
+        ("<", 7),
+        (">", 7),
+        ("+", 9),
+        ("-", 9),
+        ("*", 10),
+        ("/", 10),
+        ("%", 10),
     ];
     OPERATORS.into_iter().find(|(text, _)| rest.starts_with(text.as_bytes()))
 }
@@ -276,17 +333,69 @@ fn apply(operator: &str, left: Option<i64>, right: Option<i64>) -> Option<i64> {
         "+" => left.wrapping_add(right),
         "-" => left.wrapping_sub(right),
         "*" => left.wrapping_mul(right),
+        "|" => left | right,
+        "^" => left ^ right,
+        "&" => left & right,
+        "<<" => left.checked_shl(u32::try_from(right).ok()?)?,
+        ">>" => left.checked_shr(u32::try_from(right).ok()?)?,
+        "%" => left.checked_rem(right)?,
         _ => left.checked_div(right)?,
     })
+}
+
+/// The pieces between commas outside parentheses.
+fn split_arguments(text: &str) -> Vec<&str> {
+    let (mut depth, mut from, mut pieces) = (0usize, 0, Vec::new());
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                pieces.push(&text[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(&text[from..]);
+    pieces
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Some macros.
+    struct Macros;
+
+    impl Environment for Macros {
+        fn definition(&self, name: &str) -> Option<Option<&str>> {
+            match name {
+                "TWO" => Some(Some(" 2")),
+                "FOUR" => Some(Some(" (TWO * TWO)")),
+                "EMPTY" => Some(Some("")),
+                "GONE" => Some(None),
+                "AT_LEAST" => Some(Some("(a, b) ((FOUR * 10 + TWO) >= ((a) * 10 + (b)))")),
+                "SELF" => Some(Some(" SELF + SELF")),
+                _ => None,
+            }
+        }
+
+        fn is_c(&self) -> bool {
+            false
+        }
+
+        fn has_file(&self, path: &str) -> bool {
+            path == "mine.h"
+        }
+    }
+
+    fn value(text: &str) -> Option<i64> {
+        Condition::new(text, &Macros, &Cell::new(BUDGET)).value()
+    }
+
     #[test]
     fn conditions_on_what_is_known_are_decided() {
-        let value = |text: &str| Condition::new(text).value();
         assert_eq!(value("0"), Some(0));
         assert_eq!(value("defined(_WIN32) && FOO"), Some(0));
         assert_eq!(value("!defined(_WIN32) || FOO"), Some(1));
@@ -296,12 +405,32 @@ mod tests {
     }
 
     #[test]
+    fn macros_stand_for_their_values() {
+        assert_eq!(value("FOUR - TWO == 2"), Some(1));
+        assert_eq!(value("AT_LEAST(4, TWO) && !AT_LEAST(4, 3)"), Some(1));
+        assert_eq!(value("defined(EMPTY) && defined EMPTY"), Some(1));
+        assert_eq!(value("EMPTY"), None);
+        assert_eq!(value("GONE || defined(GONE)"), Some(0));
+        assert_eq!(value("SELF"), None);
+        assert_eq!(value("TWO ? 5 : FOO"), Some(5));
+        assert_eq!(value("(1 << 3 | 1) % 4 ^ ~0"), Some(-2));
+        assert_eq!(value("__has_include(\"mine.h\") && __has_include(<vector>)"), Some(1));
+        assert_eq!(value("__has_include(<windows.h>)"), Some(0));
+        assert_eq!(
+            value("defined(__has_cpp_attribute) && __has_cpp_attribute(nodiscard)"),
+            Some(1)
+        );
+    }
+
+    #[test]
     fn an_unknown_macro_counts_as_undefined_where_there_is_a_choice() {
-        let mut conditions = Conditions::default();
-        assert_eq!(conditions.open(b"ifdef", " FOO", || true), Verdict::Skip);
-        assert_eq!(conditions.alternative(b"else", ""), Verdict::Take);
-        conditions.close();
-        assert_eq!(conditions.open(b"ifdef", " FOO", || false), Verdict::Take);
-        assert_eq!(conditions.alternative(b"else", ""), Verdict::Skip);
+        let takes = |kind, operand, other| takes(kind, operand, other, &Macros);
+        assert!(!takes(DirectiveKind::Ifdef, " FOO", true));
+        assert!(takes(DirectiveKind::Ifdef, " FOO", false));
+        assert!(!takes(DirectiveKind::Elif, " FOO", true));
+        assert!(takes(DirectiveKind::Ifndef, " FOO", true));
+        assert!(takes(DirectiveKind::Ifdef, " TWO", true));
+        assert!(!takes(DirectiveKind::Ifdef, " GONE", false));
+        assert!(takes(DirectiveKind::Else, "", false));
     }
 }

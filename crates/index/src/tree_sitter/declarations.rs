@@ -70,6 +70,7 @@ pub(crate) struct RawVariable {
 pub(crate) struct RawAlias {
     pub(crate) scope: u32,
     pub(crate) name: u32,
+    /// `(1, 0)` is a function or a pointer to one, `(0, 0)` an array.
     pub(crate) target: Range,
     pub(crate) template: Option<u32>,
 }
@@ -298,7 +299,15 @@ impl Reader<'_> {
             // `friend class X;` and `class X* f();` only mention the class.
             self.visit(kind, context);
         }
-        let result = self.token(kind.unwrap_or(node).start_byte());
+        let mut result = self.token(kind.unwrap_or(node).start_byte());
+        while result > 0
+            && matches!(
+                self.source.kind(result as usize - 1),
+                Kind::Const | Kind::Volatile | Kind::Typename
+            )
+        {
+            result -= 1;
+        }
         let mut cursor = node.walk();
         let declarators: Vec<Node> =
             node.children_by_field_name("declarator", &mut cursor).collect();
@@ -400,8 +409,9 @@ impl Reader<'_> {
         let declarators: Vec<Node> =
             node.children_by_field_name("declarator", &mut cursor).collect();
         for mut declarator in declarators {
-            let mut plain = true;
+            let (mut plain, mut function) = (true, false);
             for _ in 0..100 {
+                function |= declarator.kind() == "function_declarator";
                 plain &= !matches!(declarator.kind(), "function_declarator" | "array_declarator");
                 match declarator
                     .child_by_field_name("declarator")
@@ -412,7 +422,11 @@ impl Reader<'_> {
                 }
             }
             let name = self.token(declarator.start_byte());
-            let target = (self.token(node.start_byte()) + 1, if plain { name } else { 0 });
+            let target = if plain {
+                (self.token(node.start_byte()) + 1, name)
+            } else {
+                (u32::from(function), 0)
+            };
             self.out.aliases.push(RawAlias { scope: context.scope, name, target, template: None });
         }
     }

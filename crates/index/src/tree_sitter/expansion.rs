@@ -5,7 +5,7 @@ use super::lexer::{Kind, lex};
 use super::macros::{Role, expand};
 use super::source::Source;
 use super::types::name;
-use super::value::Value;
+use super::value::{Callee, Value};
 
 /// Macros within macros within macros.
 const EXPANSIONS: usize = 8;
@@ -28,11 +28,12 @@ impl Body<'_, '_> {
             .seen(text, self.file, |other| self.symbols.sees(self.file, other))?;
         let group = source.kind(at + 1) == Kind::LParen;
         let wanted = name(text);
-        if self.expanding.len() >= EXPANSIONS
-            || self.expanding.contains(&wanted)
-            || definition.role == Role::Name
-        {
+        if self.expanding.len() >= EXPANSIONS || self.expanding.contains(&wanted) {
             return None;
+        }
+        // Another name, of a macro or of what it is followed by.
+        if definition.role == Role::Name && self.symbols.macros.get(&definition.body).is_none() {
+            return self.renamed(source, i, &definition.body);
         }
         let expansion = match &definition.parameters {
             Some(parameters) if group => {
@@ -53,6 +54,13 @@ impl Body<'_, '_> {
                 let expansion = expand(definition, parameters, &arguments)?;
                 *i = source.past(at + 1);
                 expansion
+            }
+            // A name that stands for a macro with arguments: they follow.
+            None if group && self.takes_arguments(&definition.body) => {
+                *i = source.past(at + 1);
+                let last = source.tokens.get(*i - 1)?.end as usize;
+                let first = source.tokens.get(at)?.end as usize;
+                format!("{}{}", definition.body, source.text.get(first..last)?)
             }
             None if definition.role != Role::Structure => {
                 *i = at + 1;
@@ -91,5 +99,27 @@ impl Body<'_, '_> {
         };
         self.expanding.pop();
         Some(value)
+    }
+    /// A macro that is another name of a function or variable; of types and scopes [`names`](super::merge) knows.
+    fn renamed(&mut self, source: &Source, i: &mut usize, body: &str) -> Option<Value> {
+        let tokens = lex(body);
+        let inner = Source::new(body, &tokens);
+        let component = super::lookup::Component { at: 0, arguments: None };
+        let value = self.unqualified(&inner, component);
+        let found = match &value.callee {
+            Callee::Functions(functions) => !functions.candidates.is_empty(),
+            Callee::Type(_) => false,
+            _ => !value.ty.is_unknown(),
+        };
+        if found && !self.is_local(name(source.text(*i))) {
+            *i += 1;
+            return Some(value);
+        }
+        None
+    }
+
+    /// Whether the text is the name of a macro with parameters.
+    fn takes_arguments(&self, body: &str) -> bool {
+        self.symbols.macros.get(body).is_some_and(|definition| definition.parameters.is_some())
     }
 }

@@ -158,7 +158,7 @@ impl Body<'_, '_> {
                 } else {
                     self.nested_unary(source, i, end);
                 }
-                return Value::of(Base::Integer);
+                return Value::of(Base::SIZE);
             }
             Kind::Delete => {
                 *i += 1;
@@ -234,6 +234,7 @@ impl Body<'_, '_> {
                 .unwrap_or_else(Value::unknown),
             Kind::Not => Value::of(Base::Bool),
             Kind::PlusPlus | Kind::MinusMinus => Value::left(ty),
+            _ if ty.pointer == 0 => Value::of(ty.base.promoted()),
             _ => Value::temporary(ty),
         }
     }
@@ -267,7 +268,7 @@ impl Body<'_, '_> {
                     let text = source.text(*i);
                     *i += 1;
                     if value.ty.class().is_some() {
-                        let zero = Value::of(Base::Integer);
+                        let zero = Value::of(Base::INT);
                         value = self.operator(text, value, zero);
                     }
                 }
@@ -303,6 +304,12 @@ impl Body<'_, '_> {
         while i < close {
             let before = i;
             values.push(self.expression(source, &mut i, close, 2));
+            if source.kind(i) == Kind::Ellipsis && i < close {
+                // However many it expands to.
+                values.pop();
+                values.push(Value::temporary(Type::of(Base::Dependent)));
+                i += 1;
+            }
             while i < close && source.kind(i) != Kind::Comma {
                 // Something unread, such as a declaration given to a macro.
                 let stuck = i;

@@ -4,8 +4,6 @@ use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 
-use super::symbols::ParsedFile;
-
 /// The include graph.
 #[derive(Debug)]
 pub(crate) struct Includes {
@@ -15,30 +13,10 @@ pub(crate) struct Includes {
 }
 
 impl Includes {
-    pub(crate) fn new(names: &[&str], files: &[ParsedFile]) -> Self {
-        let mut by_last: FxHashMap<&str, Vec<u32>> = FxHashMap::default();
-        for (file, name) in names.iter().enumerate() {
-            by_last.entry(last_part(name)).or_default().push(file as u32);
-        }
-        let direct = files
-            .iter()
-            .zip(names)
-            .map(|(file, name)| {
-                let mut direct: Vec<u32> = file
-                    .tokens
-                    .includes
-                    .iter()
-                    .filter_map(|&(start, end)| {
-                        operand(file.text.get(start as usize..end as usize)?)
-                    })
-                    .flat_map(|path| meant(path, name, names, &by_last))
-                    .collect();
-                direct.sort_unstable();
-                direct.dedup();
-                direct
-            })
-            .collect();
-        Self { direct, reached: files.iter().map(|_| OnceLock::new()).collect() }
+    /// Of the files that each file includes by itself.
+    pub(crate) fn new(direct: Vec<Vec<u32>>) -> Self {
+        let reached = direct.iter().map(|_| OnceLock::new()).collect();
+        Self { direct, reached }
     }
 
     /// Whether `file` is or includes `other`.
@@ -71,37 +49,58 @@ fn last_part(path: &str) -> &str {
 }
 
 /// What stands between the quotes or angle brackets.
-fn operand(line: &str) -> Option<&str> {
+pub(crate) fn operand(line: &str) -> Option<&str> {
     let open = line.find(['"', '<'])?;
     let rest = &line[open + 1..];
     let close = rest.find(['"', '>'])?;
     Some(rest[..close].trim_start_matches("./"))
 }
 
-/// The files that an include may mean: beside the including file, else all whose path ends so.
-fn meant(path: &str, from: &str, names: &[&str], by_last: &FxHashMap<&str, Vec<u32>>) -> Vec<u32> {
-    let folder = &from[..from.len() - last_part(from).len()];
-    let mut folder = folder;
-    let mut path = path;
-    while let Some(rest) = path.strip_prefix("../") {
-        let parent = folder.trim_end_matches('/');
-        folder = &parent[..parent.len() - last_part(parent).len()];
-        path = rest;
+/// Finds the files that includes mean.
+pub(crate) struct Resolver<'a> {
+    pub(crate) names: &'a [&'a str],
+    by_last: FxHashMap<&'a str, Vec<u32>>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(names: &'a [&'a str]) -> Self {
+        let mut by_last: FxHashMap<&str, Vec<u32>> = FxHashMap::default();
+        for (file, name) in names.iter().enumerate() {
+            by_last.entry(last_part(name)).or_default().push(file as u32);
+        }
+        Self { names, by_last }
     }
-    let candidates = by_last.get(last_part(path)).map_or(&[][..], Vec::as_slice);
-    let beside = candidates
-        .iter()
-        .copied()
-        .find(|&file| names[file as usize].strip_prefix(folder).is_some_and(|rest| rest == path));
-    if let Some(file) = beside {
-        return vec![file];
+
+    /// The files that an include may mean: beside the including file, else all whose path ends so.
+    pub(crate) fn meant(&self, path: &str, from: u32) -> Vec<u32> {
+        let from = self.names[from as usize];
+        let mut folder = &from[..from.len() - last_part(from).len()];
+        let mut path = path;
+        while let Some(rest) = path.strip_prefix("../") {
+            let parent = folder.trim_end_matches('/');
+            folder = &parent[..parent.len() - last_part(parent).len()];
+            path = rest;
+        }
+        let candidates = self.by_last.get(last_part(path)).map_or(&[][..], Vec::as_slice);
+        let name = |file: u32| self.names[file as usize];
+        let beside = |file: &u32| name(*file).strip_prefix(folder).is_some_and(|rest| rest == path);
+        if let Some(file) = candidates.iter().copied().find(beside) {
+            return vec![file];
+        }
+        let ends = |file: &u32| {
+            let before = name(*file).strip_suffix(path);
+            before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
+        };
+        candidates.iter().copied().filter(ends).collect()
     }
-    candidates
-        .iter()
-        .copied()
-        .filter(|&file| {
-            let name = names[file as usize];
-            name.strip_suffix(path).is_some_and(|before| before.is_empty() || before.ends_with('/'))
-        })
-        .collect()
+
+    /// Of several files the one that shares the most folders with the including one.
+    pub(crate) fn nearest(&self, files: &[u32], from: u32) -> Option<u32> {
+        let from = self.names[from as usize];
+        let shared = |file: &u32| {
+            let parts = self.names[*file as usize].split('/').zip(from.split('/'));
+            std::cmp::Reverse(parts.take_while(|(left, right)| left == right).count())
+        };
+        files.iter().copied().min_by_key(shared)
+    }
 }

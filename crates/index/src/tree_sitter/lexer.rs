@@ -1,6 +1,6 @@
-//! Cuts a file into tokens, leaving out comments and what conditional compilation switches off.
+//! Cuts a file into tokens, leaving out comments. Directives are kept beside the tokens.
 
-use super::conditions::{Conditions, Verdict};
+use super::directives::{self, Directive};
 
 /// What a token is. Brackets and operators have kinds of their own; `>` always stands alone, so that `>>` can close
 /// two template lists.
@@ -32,39 +32,42 @@ pub(crate) struct Tokens {
     pub(crate) list: Vec<Token>,
     /// For every bracket the index of its partner; for the others, and for brackets without one, their own.
     pub(crate) mate: Vec<u32>,
-    /// Byte ranges of the `#define` lines that are switched on.
+    /// Byte ranges of the `#define` lines that count.
     pub(crate) defines: Vec<(u32, u32)>,
-    /// Byte ranges of the `#include` lines that are switched on.
-    pub(crate) includes: Vec<(u32, u32)>,
+    /// The preprocessor's lines.
+    pub(crate) directives: Vec<Directive>,
     /// Byte place of the first bracket without a partner.
     pub(crate) unbalanced: Option<u32>,
     /// How deep brackets nest.
     pub(crate) depth: usize,
 }
 
-/// Cuts `text` into tokens.
+/// Cuts `text` into tokens, all of which count.
 pub(crate) fn lex(text: &str) -> Tokens {
-    let mut lexer = Lexer { bytes: text.as_bytes(), text, at: 0, tokens: Tokens::default() };
-    lexer.tokens.list.reserve(text.len() / 5);
-    lexer.run();
-    let mut tokens = lexer.tokens;
-    match_brackets(&mut tokens);
+    let mut tokens = scan(text);
+    tokens.match_brackets();
     tokens
+}
+
+/// Cuts a file into tokens, also those that conditional compilation may switch off; its brackets are not paired yet.
+pub(crate) fn scan(text: &str) -> Tokens {
+    let mut lexer = Lexer { bytes: text.as_bytes(), at: 0, tokens: Tokens::default() };
+    lexer.tokens.list.reserve(text.len() / 5);
+    if text.starts_with('\u{feff}') {
+        lexer.at = 3;
+    }
+    lexer.run();
+    lexer.tokens
 }
 
 struct Lexer<'a> {
     bytes: &'a [u8],
-    text: &'a str,
     at: usize,
     tokens: Tokens,
 }
 
 impl Lexer<'_> {
     fn run(&mut self) {
-        if self.text.starts_with('\u{feff}') {
-            self.at = 3;
-        }
-        let mut conditions = Conditions::default();
         let mut line_start = true;
         while let Some(&byte) = self.bytes.get(self.at) {
             match byte {
@@ -75,7 +78,7 @@ impl Lexer<'_> {
                 b' ' | b'\t' | b'\r' | 0x0b | 0x0c | b'\\' => self.at += 1,
                 b'/' if self.peek(1) == b'/' => self.at = line_end(self.bytes, self.at),
                 b'/' if self.peek(1) == b'*' => self.at = block_comment_end(self.bytes, self.at),
-                b'#' if line_start => self.directive(&mut conditions),
+                b'#' if line_start => self.directive(),
                 _ => {
                     line_start = false;
                     self.token(byte);
@@ -151,69 +154,25 @@ impl Lexer<'_> {
         self.push(Kind::Number, end);
     }
 
-    fn directive(&mut self, conditions: &mut Conditions) {
-        let start = self.at;
-        let end = directive_end(self.bytes, start);
-        self.at = end;
-        let (name, rest) = directive_parts(self.bytes, start, end);
-        let rest = self.text.get(rest..end).unwrap_or("");
-        match name {
-            b"define" => self.tokens.defines.push((start as u32, end as u32)),
-            b"include" | b"include_next" | b"import" => {
-                self.tokens.includes.push((start as u32, end as u32));
+    fn directive(&mut self) {
+        let place = self.tokens.list.len() as u32;
+        self.at = match directives::read(self.bytes, self.at, place) {
+            Ok(directive) => {
+                let end = directive.end as usize;
+                self.tokens.directives.push(directive);
+                end
             }
-            b"if" | b"ifdef" | b"ifndef" => {
-                let has_alternative = || has_alternative(self.bytes, end);
-                if conditions.open(name, rest, has_alternative) == Verdict::Skip {
-                    self.skip(conditions);
-                }
-            }
-            b"elif" | b"elifdef" | b"elifndef" | b"else" => {
-                let verdict = conditions.alternative(name, rest);
-                if verdict == Verdict::Skip {
-                    self.skip(conditions);
-                }
-            }
-            b"endif" => conditions.close(),
-            _ => {}
-        }
-    }
-
-    /// Skips lines until a directive switches the text on again.
-    fn skip(&mut self, conditions: &mut Conditions) {
-        let mut nested = 0usize;
-        while self.at < self.bytes.len() {
-            let start = skip_blanks(self.bytes, self.at);
-            if self.bytes.get(start) != Some(&b'#') {
-                self.at = skipped_line_end(self.bytes, start);
-                continue;
-            }
-            let end = directive_end(self.bytes, start);
-            self.at = end;
-            let (name, rest) = directive_parts(self.bytes, start, end);
-            match name {
-                b"if" | b"ifdef" | b"ifndef" => nested += 1,
-                b"endif" if nested > 0 => nested -= 1,
-                b"endif" => return conditions.close(),
-                b"elif" | b"elifdef" | b"elifndef" | b"else" if nested == 0 => {
-                    let rest = self.text.get(rest..end).unwrap_or("");
-                    if conditions.alternative(name, rest) == Verdict::Take {
-                        return;
-                    }
-                }
-                _ => {}
-            }
-            self.at = self.at.max(start + 1);
-        }
+            Err(end) => end,
+        };
     }
 }
 
-fn is_word(byte: u8) -> bool {
+pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
 /// The end of the line, past continuations, before its newline.
-fn line_end(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn line_end(bytes: &[u8], mut at: usize) -> usize {
     while at < bytes.len() {
         if bytes[at] == b'\n' {
             let before = &bytes[..at];
@@ -227,7 +186,7 @@ fn line_end(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
-fn block_comment_end(bytes: &[u8], start: usize) -> usize {
+pub(super) fn block_comment_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 2;
     while at + 1 < bytes.len() {
         if bytes[at] == b'*' && bytes[at + 1] == b'/' {
@@ -238,78 +197,8 @@ fn block_comment_end(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// The end of a directive: its line with continuations and with comments that run on.
-fn directive_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\n' => return at,
-            b'\\' if bytes.get(at + 1) == Some(&b'\n') => at += 2,
-            b'\\' if bytes[at + 1..].starts_with(b"\r\n") => at += 3,
-            b'/' if bytes.get(at + 1) == Some(&b'*') => at = block_comment_end(bytes, at),
-            b'/' if bytes.get(at + 1) == Some(&b'/') => return line_end(bytes, at),
-            b'"' => at = quoted_end(bytes, at, b'"'),
-            _ => at += 1,
-        }
-    }
-    bytes.len()
-}
-
-/// The directive's name and where its operand begins.
-fn directive_parts(bytes: &[u8], start: usize, end: usize) -> (&[u8], usize) {
-    let name = skip_blanks(bytes, start + 1).min(end);
-    let mut stop = name;
-    while stop < end && is_word(bytes[stop]) {
-        stop += 1;
-    }
-    (&bytes[name..stop], stop)
-}
-
-fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
-    while matches!(bytes.get(at), Some(b' ' | b'\t')) {
-        at += 1;
-    }
-    at
-}
-
-/// The beginning of the line after this one; a block comment takes its lines along.
-fn skipped_line_end(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\n' => return at + 1,
-            b'/' if bytes.get(at + 1) == Some(&b'*') => at = block_comment_end(bytes, at),
-            b'/' if bytes.get(at + 1) == Some(&b'/') => at = line_end(bytes, at),
-            _ => at += 1,
-        }
-    }
-    bytes.len()
-}
-
-/// Whether the group that begins at `at` has an `#else` or `#elif`. Looks only so far that nested groups without end
-/// stay cheap.
-fn has_alternative(bytes: &[u8], at: usize) -> bool {
-    const REACH: usize = 32 * 1024;
-    let stop = bytes.len().min(at + REACH);
-    let (mut nested, mut at) = (0usize, at);
-    while at < stop {
-        let start = skip_blanks(bytes, at);
-        if bytes.get(start) == Some(&b'#') {
-            let (name, _) = directive_parts(bytes, start, bytes.len());
-            match name {
-                b"if" | b"ifdef" | b"ifndef" => nested += 1,
-                b"endif" if nested == 0 => return false,
-                b"endif" => nested -= 1,
-                b"else" | b"elif" | b"elifdef" | b"elifndef" if nested == 0 => return true,
-                _ => {}
-            }
-        }
-        at = skipped_line_end(bytes, start);
-    }
-    false
-}
-
 /// The end of a string or character; an unfinished one ends with its line.
-fn quoted_end(bytes: &[u8], start: usize, quote: u8) -> usize {
+pub(super) fn quoted_end(bytes: &[u8], start: usize, quote: u8) -> usize {
     let mut at = start + 1;
     while let Some(&byte) = bytes.get(at) {
         match byte {
@@ -467,44 +356,46 @@ fn keyword(word: &[u8]) -> Kind {
     }
 }
 
-/// Pairs the brackets. A closing bracket closes the nearest opening one of its sort unless a brace stands between;
-/// parentheses that a brace leaves open are their own partners.
-fn match_brackets(tokens: &mut Tokens) {
-    tokens.mate = (0..tokens.list.len() as u32).collect();
-    let mut open: Vec<(Kind, u32)> = Vec::new();
-    for at in 0..tokens.list.len() {
-        let opener = match tokens.list[at].kind {
-            kind @ (Kind::LParen | Kind::LBracket | Kind::LBrace) => {
-                open.push((kind, at as u32));
-                tokens.depth = tokens.depth.max(open.len());
-                continue;
-            }
-            Kind::RParen => Kind::LParen,
-            Kind::RBracket => Kind::LBracket,
-            Kind::RBrace => Kind::LBrace,
-            _ => continue,
-        };
-        let place = if opener == Kind::LBrace {
-            open.iter().rposition(|&(kind, _)| kind == Kind::LBrace)
-        } else {
-            open.iter().rposition(|&(kind, _)| kind == opener || kind == Kind::LBrace)
-        };
-        match place {
-            Some(place) if open[place].0 == opener => {
-                let partner = open[place].1;
-                if place + 1 < open.len() {
-                    tokens.unbalanced.get_or_insert(tokens.list[open[place + 1].1 as usize].start);
+impl Tokens {
+    /// Pairs the brackets. A closing bracket closes the nearest opening one of its sort unless a brace stands between;
+    /// parentheses that a brace leaves open are their own partners.
+    pub(super) fn match_brackets(&mut self) {
+        self.mate = (0..self.list.len() as u32).collect();
+        let mut open: Vec<(Kind, u32)> = Vec::new();
+        for at in 0..self.list.len() {
+            let opener = match self.list[at].kind {
+                kind @ (Kind::LParen | Kind::LBracket | Kind::LBrace) => {
+                    open.push((kind, at as u32));
+                    self.depth = self.depth.max(open.len());
+                    continue;
                 }
-                open.truncate(place);
-                tokens.mate[at] = partner;
-                tokens.mate[partner as usize] = at as u32;
-            }
-            _ => {
-                tokens.unbalanced.get_or_insert(tokens.list[at].start);
+                Kind::RParen => Kind::LParen,
+                Kind::RBracket => Kind::LBracket,
+                Kind::RBrace => Kind::LBrace,
+                _ => continue,
+            };
+            let place = if opener == Kind::LBrace {
+                open.iter().rposition(|&(kind, _)| kind == Kind::LBrace)
+            } else {
+                open.iter().rposition(|&(kind, _)| kind == opener || kind == Kind::LBrace)
+            };
+            match place {
+                Some(place) if open[place].0 == opener => {
+                    let partner = open[place].1;
+                    if place + 1 < open.len() {
+                        self.unbalanced.get_or_insert(self.list[open[place + 1].1 as usize].start);
+                    }
+                    open.truncate(place);
+                    self.mate[at] = partner;
+                    self.mate[partner as usize] = at as u32;
+                }
+                _ => {
+                    self.unbalanced.get_or_insert(self.list[at].start);
+                }
             }
         }
-    }
-    if let Some(&(_, first)) = open.first() {
-        tokens.unbalanced.get_or_insert(tokens.list[first as usize].start);
+        if let Some(&(_, first)) = open.first() {
+            self.unbalanced.get_or_insert(self.list[first as usize].start);
+        }
     }
 }

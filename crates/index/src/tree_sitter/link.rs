@@ -41,6 +41,7 @@ fn same_parameters(left: &Function, right: &Function) -> bool {
         && left.constant == right.constant
         && left.local_to == right.local_to
         && left.template.len() == right.template.len()
+        && left.shape.is_some() == right.shape.is_some()
         && left
             .parameters
             .iter()

@@ -67,17 +67,17 @@ impl<'a> Symbols<'a> {
                     }
                 }
             }
-        } else {
-            for &(namespace, seen_by) in &data.usings {
-                if (seen_by == EVERYWHERE || seen_by == file) && namespace != scope {
-                    let known = found.len();
-                    let mut more = Vec::new();
-                    self.collect(namespace, wanted, file, depth + 2, &mut more);
-                    more.retain(|entry| {
-                        found[..known].iter().all(|old| old.entity != entry.entity)
-                    });
-                    found.extend(more);
-                }
+        }
+        if data.kind == ScopeKind::Class && !found.is_empty() {
+            return;
+        }
+        for &(namespace, seen_by) in &data.usings {
+            if (seen_by == EVERYWHERE || seen_by == file) && namespace != scope {
+                let known = found.len();
+                let mut more = Vec::new();
+                self.collect(namespace, wanted, file, depth + 2, &mut more);
+                more.retain(|entry| found[..known].iter().all(|old| old.entity != entry.entity));
+                found.extend(more);
             }
         }
     }
@@ -285,7 +285,8 @@ impl<'a> Symbols<'a> {
                 let place = place.deeper()?;
                 let alias = &self.aliases[id as usize];
                 if alias.target.1 <= alias.target.0 {
-                    return Some(Type::UNKNOWN);
+                    let function = alias.target.0 == 1;
+                    return Some(if function { Type::FUNCTION } else { Type::UNKNOWN });
                 }
                 let inner = Place {
                     file: alias.file,
@@ -295,12 +296,11 @@ impl<'a> Symbols<'a> {
                     ..place
                 };
                 let target = self.source(alias.file);
-                let (ty, _) = self.parse_type(
-                    &target,
-                    alias.target.0 as usize,
-                    alias.target.1 as usize,
-                    inner,
-                )?;
+                let end = alias.target.1 as usize;
+                let (ty, next) = self.parse_type(&target, alias.target.0 as usize, end, inner)?;
+                if next < end && target.kind(next) == Kind::LParen {
+                    return Some(Type::FUNCTION);
+                }
                 let Some((start, end)) = component.arguments else {
                     return Some(ty);
                 };
@@ -324,15 +324,8 @@ impl<'a> Symbols<'a> {
 
     /// Inside a class template its own name stands for it with its own parameters.
     fn own_arguments(&self, class: ScopeId, place: Place) -> Option<Vec<Type>> {
-        // A class within a class template depends on the same parameters.
-        let mut owner = class;
-        if self.scope(class).template.is_empty() {
-            owner = self.scope(class).parent;
-        }
+        let owner = self.template_owner(class)?;
         let template = &self.scope(owner).template;
-        if template.is_empty() {
-            return None;
-        }
         let mut scope = place.scope;
         while scope != GLOBAL {
             if scope == owner {
@@ -342,6 +335,18 @@ impl<'a> Symbols<'a> {
                         .map(|&parameter| Type::of(Base::Parameter(parameter)))
                         .collect(),
                 );
+            }
+            scope = self.scope(scope).parent;
+        }
+        None
+    }
+
+    /// The template that a class is or lies in: a class within a class template depends on the same parameters.
+    pub(crate) fn template_owner(&self, class: ScopeId) -> Option<ScopeId> {
+        let mut scope = class;
+        while self.scope(scope).kind != ScopeKind::Namespace {
+            if !self.scope(scope).template.is_empty() {
+                return Some(scope);
             }
             scope = self.scope(scope).parent;
         }
@@ -422,6 +427,28 @@ impl<'a> Symbols<'a> {
                 ))
     }
 
+    /// Whether a type is a class, or an enumeration or class of one, or has one among its template arguments.
+    pub(crate) fn belongs_to(&self, ty: &Type, owner: ScopeId) -> bool {
+        let within =
+            |scope: ScopeId| self.inherits(scope, owner, 0) || self.scope(scope).parent == owner;
+        match &ty.base {
+            Base::Class(scope, arguments) => {
+                within(*scope)
+                    || arguments
+                        .as_deref()
+                        .unwrap_or(&[])
+                        .iter()
+                        .any(|ty| self.belongs_to(ty, owner))
+            }
+            Base::Enum(id) => self.enums[*id as usize] == owner,
+            Base::Standard(_, Some(arguments)) => {
+                arguments.iter().any(|ty| self.belongs_to(ty, owner))
+            }
+            Base::Unknown | Base::Dependent | Base::Parameter(_) => true,
+            _ => false,
+        }
+    }
+
     /// What `class`'s parameters stand for in `ty`, and those of its bases.
     pub(crate) fn bindings(&self, ty: &Type) -> Vec<(Name, Type)> {
         let mut bindings = Vec::new();
@@ -434,12 +461,8 @@ impl<'a> Symbols<'a> {
             return;
         };
         let data = self.scope(*scope);
-        let template =
-            if data.template.is_empty() && data.kind == ScopeKind::Class && arguments.is_some() {
-                &self.scope(data.parent).template
-            } else {
-                &data.template
-            };
+        let owner = self.template_owner(*scope).filter(|_| arguments.is_some()).unwrap_or(*scope);
+        let template = &self.scope(owner).template;
         for (place, &parameter) in template.iter().enumerate() {
             let bound = arguments.as_deref().and_then(|list| list.get(place)).cloned();
             bindings.push((parameter, bound.unwrap_or(Type::UNKNOWN)));

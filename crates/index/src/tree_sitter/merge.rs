@@ -9,8 +9,9 @@ use super::includes::Includes;
 use super::lexer::Kind;
 use super::lookup::Place;
 use super::macros::Macros;
-use super::names::{function_name, template_parameters};
+use super::names::function_name;
 use super::symbols::*;
+use super::templates::{normalised, template_parameters};
 use super::types::{Base, Name, ScopeId, Type, name};
 
 /// Merges the files' declarations. Headers come first, so that what they declare is known when sources define it.
@@ -18,6 +19,7 @@ pub(crate) fn merge<'a>(
     names: &[&str],
     files: &'a [ParsedFile<'a>],
     macros: &'a Macros,
+    includes: Includes,
 ) -> Symbols<'a> {
     let global = new_scope(ScopeKind::Namespace, GLOBAL, String::new(), 0, EVERYWHERE);
     let symbols = Symbols {
@@ -30,6 +32,7 @@ pub(crate) fn merge<'a>(
         usings: Vec::new(),
         enums: Vec::new(),
         members: FxHashMap::default(),
+        specialisations: FxHashMap::default(),
         file_scopes: files
             .iter()
             .map(|file| Vec::with_capacity(file.declarations.scopes.len()))
@@ -39,7 +42,7 @@ pub(crate) fn merge<'a>(
             .map(|file| vec![u32::MAX; file.declarations.functions.len()])
             .collect(),
         headers: names.iter().map(|name| is_header(name)).collect(),
-        includes: Includes::new(names, files),
+        includes,
     };
     let headers = symbols.headers.clone();
     let mut order: Vec<u32> = (0..files.len() as u32).collect();
@@ -57,8 +60,14 @@ pub(crate) fn merge<'a>(
         merger.usings(file);
     }
     merger.bases();
+    // Definitions out of their classes may stand in files that come before those of the classes.
+    for qualified in [false, true] {
+        for &file in &order {
+            merger.functions(file, qualified);
+        }
+    }
     for &file in &order {
-        merger.functions(file);
+        merger.local_scopes(file);
     }
     merger.symbols
 }
@@ -78,6 +87,7 @@ fn new_scope(kind: ScopeKind, parent: ScopeId, name: String, file: u32, local_to
         bases: Vec::new(),
         base_range: (0, 0),
         template: Vec::new(),
+        specialisation: String::new(),
         usings: Vec::new(),
         constructors: Vec::new(),
         conversions: Vec::new(),
@@ -153,7 +163,17 @@ impl<'a> Merger<'a> {
                         scope.template = scope.template.split_off(outer.min(scope.template.len()));
                     }
                     scope.definition = Some((file, class_number(raw)));
+                    if specialised {
+                        let start = path.at + 1;
+                        let end = source.past_angles(start, source.len()).unwrap_or(start);
+                        let text = &mut scope.specialisation;
+                        normalised(&source, start, end, &scope.template, text);
+                    }
                     let id = self.add_scope(scope);
+                    if text.is_empty() {
+                        // The members of an anonymous struct or union are those of the class around it.
+                        self.symbols.scopes[parent as usize].usings.push((id, local_to));
+                    }
                     if !text.is_empty() && !specialised {
                         self.enter(parent, name(&text), Entity::Class(id), file, local_to);
                     }
@@ -163,16 +183,11 @@ impl<'a> Merger<'a> {
                     let function = &data.declarations.functions[*function as usize];
                     let path =
                         function_name(&source, function.name.0 as usize, function.name.1 as usize);
-                    (
-                        self.add_scope(new_scope(
-                            ScopeKind::Function,
-                            parent,
-                            path.text,
-                            file,
-                            file,
-                        )),
-                        file,
-                    )
+                    let mut scope = new_scope(ScopeKind::Function, parent, path.text, file, file);
+                    scope.template = function.template.map_or_else(Vec::new, |at| {
+                        template_parameters(&source, at as usize, macros)
+                    });
+                    (self.add_scope(scope), file)
                 }
             };
             self.symbols.file_scopes[file as usize].push(entered);
@@ -238,7 +253,9 @@ impl<'a> Merger<'a> {
             let path = function_name(&source, class.name.0 as usize, class.name.1 as usize);
             let wanted = name(&path.text);
             let specialised = class.name.1 as usize > path.at + 1;
-            if path.qualifiers.is_empty() && self.announce(scope, wanted, file) {
+            if self.is_std(scope)
+                || (path.qualifiers.is_empty() && self.announce(scope, wanted, file))
+            {
                 continue;
             }
             let known = !self.symbols.unqualified(Place::new(file, scope), wanted).1.is_empty();
@@ -298,13 +315,21 @@ impl<'a> Merger<'a> {
             let id = self.symbols.aliases.len() as u32 - 1;
             let wanted = name(source.text(raw.name as usize));
             // `typedef struct X X;` says nothing new.
-            if raw.target.1 > raw.target.0
-                && source.text(raw.target.1 as usize - 1) == source.text(raw.name as usize)
-            {
+            let (start, end) = (raw.target.0 as usize, raw.target.1 as usize);
+            let plain = !(start..end).any(|i| source.kind(i) == Kind::ColonColon);
+            let again =
+                plain && end > start && source.text(end - 1) == source.text(raw.name as usize);
+            if again || self.is_std(scope) {
                 continue;
             }
             self.enter(scope, wanted, Entity::Alias(id), file, local_to);
         }
+    }
+
+    /// Whether it is the standard library's namespace, whose own classes are known better than by a declaration.
+    fn is_std(&self, scope: ScopeId) -> bool {
+        let scope = self.symbols.scope(scope);
+        scope.kind == ScopeKind::Namespace && scope.parent == GLOBAL && scope.name == "std"
     }
 
     /// A class that a source defines is seen by all who see its declaration in a header.

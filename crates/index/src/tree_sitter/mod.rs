@@ -5,10 +5,12 @@
 //! tokens with the types of what they name in sight, so that calls find their overloads.
 
 mod analysis;
+mod arithmetic;
 mod body;
 mod calls;
 mod conditions;
 mod declarations;
+mod directives;
 mod expansion;
 mod expression;
 mod includes;
@@ -20,6 +22,8 @@ mod merge;
 mod names;
 mod naming;
 mod overload;
+mod predefined;
+mod preprocessor;
 mod primary;
 mod project;
 mod signatures;
@@ -27,6 +31,7 @@ mod skeleton;
 mod source;
 mod standard;
 mod symbols;
+mod templates;
 mod type_parser;
 mod types;
 mod value;
@@ -35,6 +40,7 @@ use rayon::prelude::*;
 use tree_sitter::Parser;
 
 use crate::{Failure, FailureCause, Project, ProjectInput};
+use includes::Includes;
 use lexer::Tokens;
 use macros::Macros;
 use source::Source;
@@ -45,7 +51,10 @@ const DEEPEST: usize = 1_000;
 
 /// Parses a project. The result is the same for any number of threads.
 pub fn parse(input: ProjectInput) -> Project {
-    let tokens: Vec<Tokens> = input.files.par_iter().map(|file| lexer::lex(&file.text)).collect();
+    let names: Vec<&str> = input.files.iter().map(|file| file.name.as_str()).collect();
+    let texts: Vec<&str> = input.files.iter().map(|file| file.text.as_str()).collect();
+    let mut tokens: Vec<Tokens> = texts.par_iter().map(|text| lexer::scan(text)).collect();
+    let includes = preprocessor::preprocess(&names, &texts, &mut tokens);
     let mut failures = Vec::new();
     for (file, tokens) in input.files.iter().zip(&tokens) {
         if tokens.depth > DEEPEST {
@@ -61,7 +70,7 @@ pub fn parse(input: ProjectInput) -> Project {
             failures.push(Failure { file: file.name.clone(), cause: FailureCause::Syntax, detail });
         }
     }
-    let macros = Macros::gather(input.files.iter().map(|file| file.text.as_str()).zip(&tokens));
+    let macros = Macros::gather(texts.iter().copied().zip(&tokens));
     let files: Vec<ParsedFile> = input
         .files
         .par_iter()
@@ -70,8 +79,7 @@ pub fn parse(input: ProjectInput) -> Project {
             parse_file(parser, &file.text, tokens, &macros)
         })
         .collect();
-    let names: Vec<&str> = input.files.iter().map(|file| file.name.as_str()).collect();
-    let mut symbols = merge::merge(&names, &files, &macros);
+    let mut symbols = merge::merge(&names, &files, &macros, Includes::new(includes));
     signatures::resolve(&mut symbols);
     link::link(&mut symbols);
     let found = project::assemble(&symbols, &names);

@@ -1,11 +1,10 @@
 //! Names and parameters of functions, read from the tokens of a declaration.
 
-use super::lexer::{Kind, lex};
+use super::lexer::Kind;
 use super::lookup::{Component, Place};
-use super::macros::Macros;
 use super::source::Source;
 use super::symbols::{Parameter, Symbols};
-use super::types::{Name, Reference, Type, name};
+use super::types::{Reference, Type, name};
 
 /// A function's name as it is written.
 #[derive(Debug, Clone)]
@@ -82,41 +81,6 @@ pub(crate) fn function_name(source: &Source, start: usize, end: usize) -> Functi
         }
     }
     FunctionName { qualifiers, at: start, text: source.text(start).to_owned(), conversion: false }
-}
-
-/// The names of a template's parameters; `at` is the token `template`, or that of a macro that stands for it.
-pub(crate) fn template_parameters(source: &Source, at: usize, macros: &Macros) -> Vec<Name> {
-    if source.kind(at) == Kind::Ident {
-        let Some(definition) = macros.get(source.text(at)) else {
-            return Vec::new();
-        };
-        let tokens = lex(&definition.body);
-        let first = tokens.list.iter().position(|token| token.kind == Kind::Template);
-        return first.map_or_else(Vec::new, |at| {
-            parameter_names(&Source::new(&definition.body, &tokens), at)
-        });
-    }
-    parameter_names(source, at)
-}
-
-fn parameter_names(source: &Source, at: usize) -> Vec<Name> {
-    let mut names = Vec::new();
-    let Some(past) = source.past_angles(at + 1, source.len()) else {
-        return names;
-    };
-    for (start, end) in source.split_commas(at + 2, past - 1) {
-        let end = (start..end).find(|&i| source.kind(i) == Kind::Assign).unwrap_or(end);
-        if end > start && source.kind(end - 1) == Kind::Ident {
-            names.push(name(source.text(end - 1)));
-        } else {
-            names.push(0);
-        }
-    }
-    // Out-of-class definitions of member templates have two lists.
-    if source.kind(past) == Kind::Template && source.kind(past + 1) == Kind::Lt {
-        names.extend(parameter_names(source, past));
-    }
-    names
 }
 
 /// A parameter's tokens: its type's end and its name.

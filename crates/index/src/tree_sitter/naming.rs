@@ -47,10 +47,16 @@ impl Body<'_, '_> {
             return Value::unknown();
         };
         *i = next;
+        if source.kind(next) == Kind::ColonColon
+            && source.kind(next + 1) == Kind::Operator
+            && next + 1 < end
+        {
+            return self.qualified_operator(source, i, end, &components, rooted);
+        }
         if components.len() == 1 && !rooted {
             return self.unqualified(source, components[0]);
         }
-        self.qualified(source, i, &components, rooted)
+        self.qualified(source, &components, rooted)
     }
 
     pub(super) fn template_arguments(&self, source: &Source, component: Component) -> Vec<Type> {
@@ -123,7 +129,8 @@ impl Body<'_, '_> {
                 Entity::Namespace(_) => {}
             }
         }
-        let member = in_class && self.this.is_some();
+        let this = self.this.as_ref().and_then(Type::class);
+        let member = in_class && this.is_some_and(|this| self.symbols.inherits(this, scope, 0));
         Value::calling(Callee::Functions(Functions {
             name: name(text),
             candidates,
@@ -170,7 +177,6 @@ impl Body<'_, '_> {
     pub(super) fn qualified(
         &mut self,
         source: &Source,
-        i: &mut usize,
         components: &[Component],
         rooted: bool,
     ) -> Value {
@@ -183,7 +189,6 @@ impl Body<'_, '_> {
         } else {
             self.symbols.qualifier(source, qualifiers, rooted, self.place())
         };
-        // `A::operator==` and `A::~A` go on after the path.
         let scope = match qualifier {
             Ok(ty) if ty.is_dependent() && self.outside(&ty) => {
                 return Value::temporary(Type::of(Base::Dependent));
@@ -201,9 +206,6 @@ impl Body<'_, '_> {
             }
             Ok(_) => return Value::unknown(),
         };
-        if source.kind(*i) == Kind::ColonColon {
-            *i += 1;
-        }
         let found = self.symbols.in_scope(scope, name(text), self.file);
         let found = self.symbols.preferred(found, self.file);
         if found.is_empty() {
@@ -238,11 +240,16 @@ impl Body<'_, '_> {
         if source.text(first.at) != "std" {
             return Value::unknown();
         }
+        let text = source.text(last.at);
         let named = self.symbols.components_type(source, components, rooted, self.place());
         if !named.is_unknown() {
             return Value::calling(Callee::Type(named));
         }
-        let text = source.text(last.at).to_owned();
+        let variable = standard::variable(text);
+        if !variable.is_unknown() {
+            return Value::left(variable);
+        }
+        let text = text.to_owned();
         Value::calling(Callee::Standard(text, self.template_arguments(source, *last)))
     }
 
@@ -264,7 +271,13 @@ impl Body<'_, '_> {
         }
         if source.kind(*i) == Kind::Tilde {
             *i += 2;
-            return Value::unknown();
+            let class = object_type.class().map(|class| &self.symbols.scope(class).name);
+            return match class {
+                Some(class) => {
+                    self.member_value(object_type.clone(), &format!("~{class}"), Vec::new())
+                }
+                None => Value::unknown(),
+            };
         }
         if source.kind(*i) == Kind::Operator {
             let at = *i;
@@ -342,6 +355,9 @@ impl Body<'_, '_> {
         for entry in &found {
             match entry.entity {
                 Entity::Function(id) => candidates.push(id),
+                Entity::Variable(_) if object.is_dependent() => {
+                    return Value::temporary(Type::of(Base::Dependent));
+                }
                 Entity::Variable(id) => {
                     let variable = &self.symbols.variables[id as usize];
                     let mut ty = variable.ty.substitute(&self.symbols.bindings(&object));

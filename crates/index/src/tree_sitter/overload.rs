@@ -74,6 +74,9 @@ impl<'a> Symbols<'a> {
         if from.is_unknown() || to.is_unknown() {
             return Some(4);
         }
+        if to.base == Base::Function && matches!(from.base, Base::Function | Base::Lambda(_)) {
+            return Some(1);
+        }
         if let Some(cost) = self.template_conversion(value, to, user_defined) {
             return cost;
         }
@@ -82,7 +85,8 @@ impl<'a> Symbols<'a> {
             let misfit = to.pointer > from.pointer
                 && !from.is_dependent()
                 && !matches!(from.base, Base::Null | Base::Class(..));
-            return (!misfit).then_some(5);
+            let deduced = matches!(to.base, Base::Parameter(_)) && !from.is_dependent();
+            return (!misfit).then_some(if deduced { 1 } else { 5 });
         }
         let same = from.pointer == to.pointer && self.same_base(&from.base, &to.base);
         let temporary = value.category != Category::Left;
@@ -106,7 +110,9 @@ impl<'a> Symbols<'a> {
             };
         }
         if from.base == Base::List {
-            return Some(6);
+            let list = matches!(to.base, Base::Standard("initializer_list", _));
+            let copied = to.reference == Reference::Left;
+            return Some(if list { 3 } else { 6 + u32::from(copied) });
         }
         if to.pointer > 0 || from.pointer > 0 {
             return self.pointer_conversion(from, to, user_defined);
@@ -125,9 +131,10 @@ impl<'a> Symbols<'a> {
             (Base::Class(from, _), _) if user_defined && self.converts(*from, to) => {
                 Some(USER_DEFINED)
             }
-            (_, Base::Class(class, _)) if user_defined => {
-                self.constructible(*class, value).then_some(USER_DEFINED)
-            }
+            // What is made is a temporary, which is rather moved.
+            (_, Base::Class(class, _)) if user_defined => self
+                .constructible(*class, value)
+                .then_some(USER_DEFINED + u32::from(to.reference == Reference::Left)),
             (_, Base::Class(..)) | (Base::Class(..), _) => None,
             (Base::Standard(..) | Base::Lambda(_), Base::Standard(..)) => {
                 user_defined.then_some(USER_DEFINED)
@@ -135,7 +142,10 @@ impl<'a> Symbols<'a> {
             (Base::Standard(..), _) | (_, Base::Standard(..)) => None,
             (_, Base::Enum(_)) | (_, Base::Null) | (Base::Void, _) | (_, Base::Void) => None,
             (Base::Lambda(_), _) => None,
-            (Base::Integer | Base::Char | Base::Bool | Base::Enum(_), Base::Integer) => Some(2),
+            (from, to) if from.is_arithmetic() && to.is_arithmetic() => {
+                Some(from.arithmetic_conversion(to))
+            }
+            (Base::Enum(_), Base::Integer(_)) => Some(2),
             (Base::Enum(_) | Base::Null, _) => Some(8),
             _ => Some(3),
         }
@@ -158,7 +168,13 @@ impl<'a> Symbols<'a> {
             (Base::Class(derived, _), Base::Class(base, _))
                 if from.pointer == 0 && self.inherits(*derived, *base, 0) =>
             {
-                Some(Some(3))
+                let temporary = value.category != Category::Left;
+                Some(match to.reference {
+                    Reference::Right if !temporary => None,
+                    Reference::Left if temporary && !to.constant => None,
+                    Reference::Left if temporary => Some(4),
+                    _ => Some(3),
+                })
             }
             (_, Base::Class(class, _)) => {
                 let made = user_defined && self.constructible(*class, value);
@@ -188,7 +204,7 @@ impl<'a> Symbols<'a> {
                 _ => None,
             };
         }
-        if from.base == Base::Null || (from.base == Base::Integer && from.pointer == 0) {
+        if from.base == Base::Null || (from.base == Base::INT && from.pointer == 0) {
             return Some(if from.base == Base::Null { 2 } else { 9 });
         }
         if from.pointer != to.pointer || (from.constant && !to.constant) {
@@ -272,13 +288,10 @@ impl<'a> Symbols<'a> {
             let data = self.scope(classes[next]);
             for &id in &data.conversions {
                 let result = &self.function(id).result;
-                let number = |base: &Base| {
-                    matches!(base, Base::Bool | Base::Integer | Base::Float | Base::Char)
-                };
                 let fits = result.pointer == to.pointer
                     && (self.same_base(&result.base, &to.base)
-                        || (number(&result.base)
-                            && number(&to.base)
+                        || (result.base.is_arithmetic()
+                            && to.base.is_arithmetic()
                             && !self.function(id).explicit))
                     || (to.base == Base::Bool && to.pointer == 0 && result.pointer > 0);
                 if fits {

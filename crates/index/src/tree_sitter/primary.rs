@@ -1,21 +1,21 @@
 //! What expressions are made of: literals, names, casts, `new`, lambdas.
 
+use super::arithmetic;
 use super::body::Body;
+use super::calls::functions;
 use super::lexer::Kind;
+use super::lookup::Component;
 use super::source::Source;
+use super::symbols::ScopeKind;
 use super::types::{Base, Reference, Type, name};
-use super::value::{Callee, Value};
+use super::value::{Callee, Functions, Value};
 
 impl Body<'_, '_> {
     pub(super) fn primary(&mut self, source: &Source, i: &mut usize, end: usize) -> Value {
         let at = *i;
         *i += 1;
         match source.kind(at) {
-            Kind::Number => {
-                let text = source.text(at);
-                let float = !text.starts_with("0x") && text.contains(['.', 'e', 'f']);
-                Value::of(if float { Base::Float } else { Base::Integer })
-            }
+            Kind::Number => Value::temporary(arithmetic::literal(source.text(at))),
             Kind::Str => {
                 while *i < end && matches!(source.kind(*i), Kind::Str) {
                     *i += 1;
@@ -212,16 +212,43 @@ impl Body<'_, '_> {
         at: usize,
         end: usize,
     ) -> Value {
-        let mut text = String::from("operator");
-        if source.kind(*i) == Kind::LParen && source.kind(*i + 1) == Kind::RParen {
-            text.push_str("()");
-            *i += 2;
-        }
-        while *i < end && source.kind(*i) != Kind::LParen && *i < at + 5 {
-            text.push_str(source.text(*i));
-            *i += 1;
-        }
+        let text = operator_text(source, i, at, end);
         self.unqualified_functions(name(&text))
+    }
+
+    /// `A::operator==(b)`, where all of `components` qualify.
+    pub(super) fn qualified_operator(
+        &mut self,
+        source: &Source,
+        i: &mut usize,
+        end: usize,
+        components: &[Component],
+        rooted: bool,
+    ) -> Value {
+        let at = *i + 1;
+        *i = at + 1;
+        let text = operator_text(source, i, at, end);
+        let place = self.place();
+        match self.symbols.qualifier(source, components, rooted, place) {
+            Ok(ty) if ty.is_dependent() && self.outside(&ty) => {
+                Value::temporary(Type::of(Base::Dependent))
+            }
+            Ok(Type { base: Base::Class(scope, _), .. }) => {
+                let found = self.symbols.in_scope(scope, name(&text), self.file);
+                let member = self.symbols.scope(scope).kind == ScopeKind::Class;
+                Value::calling(Callee::Functions(Functions {
+                    name: name(&text),
+                    candidates: functions(&found),
+                    object: self.this.clone().filter(|_| member),
+                    implicit: true,
+                    unqualified: false,
+                    template: Vec::new(),
+                    otherwise: Type::UNKNOWN,
+                }))
+            }
+            Err(ty) if ty.is_dependent() => Value::temporary(Type::of(Base::Dependent)),
+            _ => Value::unknown(),
+        }
     }
 
     /// `(T)x`, or nothing if the parentheses hold an expression.
@@ -284,4 +311,18 @@ impl Body<'_, '_> {
         self.cast(&ty, &operand);
         Some(Value::returned(ty))
     }
+}
+
+/// The operator's name, from the tokens after `operator` at `at`.
+fn operator_text(source: &Source, i: &mut usize, at: usize, end: usize) -> String {
+    let mut text = String::from("operator");
+    if source.kind(*i) == Kind::LParen && source.kind(*i + 1) == Kind::RParen {
+        text.push_str("()");
+        *i += 2;
+    }
+    while *i < end && source.kind(*i) != Kind::LParen && *i < at + 5 {
+        text.push_str(source.text(*i));
+        *i += 1;
+    }
+    text
 }

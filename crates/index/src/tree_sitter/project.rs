@@ -7,7 +7,7 @@ use super::declarations::RawScopeKind;
 use super::lexer::Kind;
 use super::names::{FunctionName, function_name};
 use super::source::Source;
-use super::symbols::{EVERYWHERE, GLOBAL, ScopeKind, Symbols};
+use super::symbols::{EVERYWHERE, GLOBAL, Scope, ScopeKind, Symbols};
 use super::types::ScopeId;
 use crate::{
     Definition, DefinitionId, DefinitionKind, Failure, FailureCause, File, FileId, Parser, Project,
@@ -93,11 +93,7 @@ fn all_calls(
             let found = analysis::calls(symbols, file, number, local_scope(symbols, file, number));
             let mut edges = Vec::new();
             for callee in found.functions {
-                for target in targets(symbols, ids, file, callee) {
-                    if target != caller {
-                        edges.push((caller, target));
-                    }
-                }
+                edges.extend(targets(symbols, ids, file, callee).map(|target| (caller, target)));
             }
             (edges, found.too_deep)
         })
@@ -125,21 +121,20 @@ fn local_scope(symbols: &Symbols, file: u32, number: u32) -> Option<ScopeId> {
 }
 
 /// The definitions that a call of a function means: the one in the same file, else those the file can see, else all.
-fn targets(symbols: &Symbols, ids: &[Vec<u32>], file: u32, callee: u32) -> Vec<DefinitionId> {
+fn targets<'t>(
+    symbols: &'t Symbols,
+    ids: &'t [Vec<u32>],
+    file: u32,
+    callee: u32,
+) -> impl Iterator<Item = DefinitionId> + 't {
     let definitions = &symbols.function(callee).definitions;
-    let mut chosen: Vec<(u32, u32)> =
-        definitions.iter().copied().filter(|&(at, _)| at == file).collect();
-    if chosen.is_empty() {
-        chosen = definitions.iter().copied().filter(|&(at, _)| symbols.sees(file, at)).collect();
-    }
-    if chosen.is_empty() {
-        chosen = definitions.clone();
-    }
-    chosen
-        .into_iter()
-        .map(|(at, number)| ids[at as usize][number as usize])
+    let here = definitions.iter().any(|&(at, _)| at == file);
+    let seen = here || definitions.iter().any(|&(at, _)| symbols.sees(file, at));
+    definitions
+        .iter()
+        .filter(move |&&(at, _)| !seen || if here { at == file } else { symbols.sees(file, at) })
+        .map(|&(at, number)| ids[at as usize][number as usize])
         .filter(|&id| id != u32::MAX)
-        .collect()
 }
 
 /// The definitions of one file, by the place of their names.
@@ -162,8 +157,10 @@ fn candidates(symbols: &Symbols, names: &[&str], file: u32) -> Vec<Candidate> {
         };
         let kind = function_kind(&path, class, owner);
         let qualified_name = qualified(symbols, function.scope, &text);
-        let mut key = format!("{qualified_name}{}", function.signature);
-        if !function.template.is_empty() {
+        let mut key = format!("{}{}", keyed(symbols, function.scope, &text), function.signature);
+        if let Some(shape) = &function.shape {
+            key.push_str(&format!("<{shape}>"));
+        } else if !function.template.is_empty() {
             key.push_str(&format!("<{}>", function.template.len()));
         }
         if function.local_to != EVERYWHERE || qualified_name == "main" || raw.from_macro {
@@ -195,10 +192,7 @@ fn candidates(symbols: &Symbols, names: &[&str], file: u32) -> Vec<Candidate> {
             if text.is_empty() { "(anonymous)" } else { text },
         );
         let key = local_key(
-            format!(
-                "class {qualified_name}{}",
-                arguments_text(&source, path.at, class.name.1 as usize)
-            ),
+            format!("class {qualified_name}{}", symbols.scope(scope).specialisation),
             local_to,
             names[file as usize],
         );
@@ -266,11 +260,6 @@ fn local_key(mut key: String, local_to: u32, file: &str) -> String {
     key
 }
 
-/// The template arguments of a specialisation, as written.
-fn arguments_text(source: &Source, name: usize, end: usize) -> String {
-    (name + 1..end).map(|token| source.text(token)).collect()
-}
-
 fn line_starts(text: &str) -> Vec<usize> {
     std::iter::once(0)
         .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1))
@@ -315,12 +304,21 @@ fn macro_name(source: &Source, at: usize) -> String {
 }
 
 fn qualified(symbols: &Symbols, scope: ScopeId, text: &str) -> String {
-    let mut parts = vec![text];
+    path(symbols, scope, text, |scope| scope.name.clone())
+}
+
+/// The qualified name with the arguments of specialisations.
+fn keyed(symbols: &Symbols, scope: ScopeId, text: &str) -> String {
+    path(symbols, scope, text, |scope| format!("{}{}", scope.name, scope.specialisation))
+}
+
+fn path(symbols: &Symbols, scope: ScopeId, text: &str, part: impl Fn(&Scope) -> String) -> String {
+    let mut parts = vec![text.to_owned()];
     let mut scope = scope;
     while scope != GLOBAL {
         let data = symbols.scope(scope);
         if !data.name.is_empty() {
-            parts.push(&data.name);
+            parts.push(part(data));
         }
         scope = data.parent;
     }

@@ -31,7 +31,9 @@ fn function(symbols: &Symbols, id: u32) -> (Vec<Parameter>, bool, Type) {
     let data = symbols.function(id);
     let raw = &symbols.files[data.file as usize].declarations.functions[data.raw as usize];
     let source = symbols.source(data.file);
-    let place = Place { template: &data.template, ..Place::new(data.file, data.scope) };
+    let lexical = symbols.file_scopes[data.file as usize][raw.scope as usize].0;
+    let scope = if raw.friend { lexical } else { data.scope };
+    let place = Place { template: &data.template, ..Place::new(data.file, scope) };
     if raw.from_macro {
         return (Vec::new(), false, Type::of(Base::Void));
     }

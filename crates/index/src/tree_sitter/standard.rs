@@ -1,5 +1,6 @@
 //! What calls need to know of the standard library: what its containers, pointers and strings hold and return.
 
+use super::arithmetic::{self, Float, Integer};
 use super::types::{Base, Reference, Type};
 
 /// Classes whose behaviour is known.
@@ -44,26 +45,44 @@ const CLASSES: [&str; 36] = [
 
 /// The type of the name `text` in `std`, or of a C type of that name.
 pub(crate) fn named(text: &str, arguments: Vec<Type>) -> Type {
+    if let Some(base) = arithmetic::named(text) {
+        return Type::of(base);
+    }
     match text {
-        "size_t" | "ssize_t" | "ptrdiff_t" | "intptr_t" | "uintptr_t" | "off_t" | "time_t"
-        | "int8_t" | "int16_t" | "int32_t" | "int64_t" | "uint8_t" | "uint16_t" | "uint32_t"
-        | "uint64_t" | "streamsize" | "pid_t" | "uint" | "ulong" | "intmax_t" | "uintmax_t"
-        | "mode_t" | "byte" => Type::of(Base::Integer),
         "nullptr_t" => Type::of(Base::Null),
         "remove_reference_t" | "decay_t" | "remove_cv_t" | "remove_const_t" | "remove_cvref_t"
         | "type_identity_t" => {
             arguments.into_iter().next().unwrap_or(Type::UNKNOWN).without_reference()
         }
         "enable_if_t" => arguments.into_iter().nth(1).unwrap_or(Type::of(Base::Void)),
-        "ostringstream" | "stringstream" | "ofstream" | "fstream" => {
+        "ostringstream" | "stringstream" | "ofstream" | "fstream" | "iostream" => {
             Type::standard("ostream", Vec::new())
         }
         "istringstream" | "ifstream" => Type::standard("istream", Vec::new()),
+        // Of wide characters nothing is known.
+        "basic_ostream" | "basic_istream" | "basic_iostream" if !holds_char(&arguments) => {
+            Type::UNKNOWN
+        }
+        "basic_ostream" | "basic_iostream" => Type::standard("ostream", Vec::new()),
+        "basic_istream" => Type::standard("istream", Vec::new()),
         "basic_string" | "wstring" => Type::standard("string", Vec::new()),
         _ => match CLASSES.iter().find(|name| **name == text) {
             Some(name) => Type::standard(name, arguments),
             None => Type::UNKNOWN,
         },
+    }
+}
+
+fn holds_char(arguments: &[Type]) -> bool {
+    arguments.first().is_some_and(|first| first.base == Base::Char)
+}
+
+/// The type of a variable of `std`.
+pub(crate) fn variable(text: &str) -> Type {
+    match text {
+        "cout" | "cerr" | "clog" => Type::standard("ostream", Vec::new()),
+        "cin" => Type::standard("istream", Vec::new()),
+        _ => Type::UNKNOWN,
     }
 }
 
@@ -117,7 +136,8 @@ pub(crate) fn member_type(class: &Type, text: &str) -> Type {
         "key_type" => class.argument(0),
         "mapped_type" => class.argument(1),
         "element_type" => class.argument(0),
-        "size_type" | "difference_type" => Type::of(Base::Integer),
+        "size_type" => Type::of(Base::SIZE),
+        "difference_type" => Type::of(Base::Integer(Integer::Long)),
         _ => Type::UNKNOWN,
     }
 }
@@ -127,17 +147,19 @@ pub(crate) fn member(class: &Type, text: &str) -> Type {
     let reference = |ty: Type| Type { reference: Reference::Left, ..ty };
     match text {
         "size" | "length" | "capacity" | "count" | "max_size" | "find_first_of"
-        | "find_last_of" | "rfind" | "compare" | "bucket_count" | "use_count"
-        | "find_first_not_of" => Type::of(Base::Integer),
+        | "find_last_of" | "rfind" | "bucket_count" | "use_count" | "find_first_not_of" => {
+            Type::of(Base::SIZE)
+        }
         "empty" | "has_value" | "starts_with" | "ends_with" | "joinable" | "contains" => {
             Type::of(Base::Bool)
         }
+        "compare" => Type::of(Base::INT),
         "c_str" => Type { constant: true, ..Type::of(Base::Char).pointer_to() },
         "data" => element(class).pointer_to(),
         "first" => reference(class.argument(0)),
         "second" => reference(class.argument(1)),
         "find" if matches!(class.base, Base::Standard("string" | "string_view", _)) => {
-            Type::of(Base::Integer)
+            Type::of(Base::SIZE)
         }
         "rbegin" | "rend" | "crbegin" | "crend" => {
             Type::standard("reverse_iterator", vec![element(class)])
@@ -209,9 +231,23 @@ pub(crate) fn function(text: &str, template: &[Type], arguments: &[Type]) -> Typ
         "malloc" | "calloc" | "realloc" | "memcpy" | "memmove" | "memset" | "memchr" => {
             Type::of(Base::Void).pointer_to()
         }
-        "memcmp" | "strcmp" | "strncmp" | "strlen" | "abs" | "stoi" | "stoul" | "stoull"
-        | "distance" | "snprintf" | "printf" | "fprintf" | "fread" | "fwrite" | "fclose"
-        | "atoi" => Type::of(Base::Integer),
+        "strlen" | "stoul" | "fread" | "fwrite" | "strtoul" | "wcslen" | "size" => {
+            Type::of(Base::SIZE)
+        }
+        "distance" | "stol" | "atol" | "strtol" | "ftell" | "labs" | "count" | "count_if" => {
+            Type::of(Base::Integer(Integer::Long))
+        }
+        "stoull" | "strtoull" => Type::of(Base::Integer(Integer::UnsignedLongLong)),
+        "stoll" | "strtoll" | "atoll" => Type::of(Base::Integer(Integer::LongLong)),
+        "stod" | "strtod" | "atof" | "floor" | "ceil" | "pow" | "sqrt" | "fabs" | "log" | "exp" => {
+            Type::of(Base::Float(Float::Double))
+        }
+        "abs" => first(),
+        "isnan" | "isinf" | "isfinite" | "equal" | "any_of" | "all_of" | "none_of"
+        | "binary_search" | "is_sorted" => Type::of(Base::Bool),
+        "memcmp" | "strcmp" | "strncmp" | "stoi" | "snprintf" | "printf" | "fprintf" | "fclose"
+        | "atoi" | "sprintf" | "tolower" | "toupper" | "isdigit" | "isspace" | "isalpha"
+        | "isalnum" => Type::of(Base::INT),
         _ => Type::UNKNOWN,
     }
 }

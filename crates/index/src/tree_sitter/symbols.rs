@@ -56,6 +56,8 @@ pub(crate) struct Scope {
     pub(crate) base_range: Range,
     /// A template's parameters.
     pub(crate) template: Vec<Name>,
+    /// The arguments of a specialisation, as text.
+    pub(crate) specialisation: String,
     /// Namespaces that are searched too: (namespace, file that sees it or [`EVERYWHERE`]).
     pub(crate) usings: Vec<(ScopeId, u32)>,
     pub(crate) constructors: Vec<u32>,
@@ -79,6 +81,8 @@ pub(crate) struct Function {
     /// The first declaration's number in its file.
     pub(crate) raw: u32,
     pub(crate) signature: String,
+    /// What tells templates with equal parameters apart; `None` if it is no template itself.
+    pub(crate) shape: Option<String>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) variadic: bool,
     pub(crate) result: Type,
@@ -87,10 +91,19 @@ pub(crate) struct Function {
     pub(crate) explicit: bool,
     pub(crate) template: Vec<Name>,
     pub(crate) local_to: u32,
+    /// The class whose friend it is, if it is declared nowhere else.
+    pub(crate) friend_of: Option<ScopeId>,
     /// The declaration that shows its defaults, others than the first: (file, number).
     pub(crate) declarations: Vec<(u32, u32)>,
     /// Those with bodies: (file, number).
     pub(crate) definitions: Vec<(u32, u32)>,
+}
+
+impl Function {
+    /// Whether it is one case of a function template, `template <> void f<int>()`.
+    pub(crate) fn is_specialisation(&self) -> bool {
+        self.shape.as_ref().is_some_and(|shape| shape.starts_with('<'))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -137,6 +150,8 @@ pub(crate) struct Symbols<'a> {
     pub(crate) usings: Vec<(ScopeId, u32, Range)>,
     pub(crate) enums: Vec<ScopeId>,
     pub(crate) members: FxHashMap<(ScopeId, Name), Vec<Entry>>,
+    /// Explicit specialisations of function templates.
+    pub(crate) specialisations: FxHashMap<(ScopeId, Name), Vec<u32>>,
     /// The global scope of every scope of every file, and the file it is local to.
     pub(crate) file_scopes: Vec<Vec<(ScopeId, u32)>>,
     /// The function that each declaration belongs to.

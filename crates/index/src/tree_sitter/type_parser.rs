@@ -1,5 +1,6 @@
 //! Reading a type from tokens.
 
+use super::arithmetic;
 use super::lexer::Kind;
 use super::lookup::{Component, Place};
 use super::source::Source;
@@ -70,18 +71,9 @@ impl<'a> Symbols<'a> {
     }
 
     fn builtin(&self, source: &Source, at: usize, end: usize) -> (Type, usize) {
-        let mut base = Base::Integer;
-        let mut i = at;
-        while i < end && matches!(source.kind(i), Kind::Builtin | Kind::Const) {
-            match source.text(i) {
-                "void" => base = Base::Void,
-                "bool" | "_Bool" => base = Base::Bool,
-                "char" => base = Base::Char,
-                "float" | "double" => base = Base::Float,
-                _ => {}
-            }
-            i += 1;
-        }
+        let builtin = |&i: &usize| matches!(source.kind(i), Kind::Builtin | Kind::Const);
+        let i = (at..end).find(|i| !builtin(i)).unwrap_or(end);
+        let base = arithmetic::of_words((at..i).map(|token| source.text(token)));
         (Type::of(base), i)
     }
 
@@ -95,7 +87,12 @@ impl<'a> Symbols<'a> {
     ) -> Option<(Type, usize)> {
         let (components, rooted, next) = self.path(source, at, end, |_| true)?;
         let ty = self.components_type(source, &components, rooted, place);
-        let dependent = typename && ty.is_unknown();
+        let open = |component: &Component| {
+            component.arguments.is_some_and(|(start, end)| {
+                self.type_arguments(source, start, end, place).iter().any(Type::is_dependent)
+            })
+        };
+        let dependent = ty.is_unknown() && (typename || components.iter().any(open));
         Some((if dependent { Type::of(Base::Dependent) } else { ty }, next))
     }
 

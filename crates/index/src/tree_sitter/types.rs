@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::arithmetic::{Float, Integer};
+
 use rustc_hash::FxHasher;
 use std::hash::Hasher;
 
@@ -33,8 +35,8 @@ pub(crate) enum Base {
     Void,
     Bool,
     Char,
-    Integer,
-    Float,
+    Integer(Integer),
+    Float(Float),
     /// `nullptr`.
     Null,
     /// A class of the project.
@@ -47,6 +49,8 @@ pub(crate) enum Base {
     Lambda(Option<Arc<Type>>),
     /// A braced list.
     List,
+    /// A function, of which nothing more is known.
+    Function,
 }
 
 /// How a type refers.
@@ -69,6 +73,9 @@ pub(crate) struct Type {
 
 impl Type {
     pub(crate) const UNKNOWN: Self = Self::of(Base::Unknown);
+    /// A pointer to some function.
+    pub(crate) const FUNCTION: Self =
+        Self { base: Base::Function, pointer: 1, reference: Reference::None, constant: false };
 
     pub(crate) const fn of(base: Base) -> Self {
         Self { base, pointer: 0, reference: Reference::None, constant: false }

@@ -11,6 +11,7 @@ pub fn parse(files: &[(&str, &str)]) -> Project {
     tree_sitter::parse(ProjectInput { root: "project".into(), files })
 }
 
+#[allow(dead_code, reason = "not every test file asks")]
 /// The first definition of that qualified name.
 pub fn named<'p>(project: &'p Project, name: &str) -> &'p Definition {
     let found = project.definitions.iter().find(|d| d.qualified_name == name);
@@ -23,6 +24,7 @@ pub fn functions(project: &Project) -> Vec<&str> {
     functions.map(|d| d.qualified_name.as_str()).collect()
 }
 
+#[allow(dead_code, reason = "not every test file asks")]
 /// Calls as `caller -> key of the callee`.
 pub fn calls(project: &Project) -> Vec<String> {
     let name = |id: u32| &project.definitions[id as usize];

@@ -16,6 +16,8 @@ impl Writer<'_> {
                 continue;
             }
             match self.kind(i) {
+                // A macro for the underlying type, or an attribute.
+                Kind::Ident if self.kind(i + 1) == Kind::LParen => i = self.source.past(i + 1),
                 Kind::Class | Kind::Ident | Kind::ColonColon => {
                     self.copy(i);
                     i += 1;

@@ -1,0 +1,294 @@
+//! Conditional compilation without a compiler. Every file is walked once, with the macros that its includes leave
+//! behind: conditions on what is known are decided, of the rest the likelier branch is read.
+
+use rayon::prelude::*;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::conditions::{self, Environment};
+use super::directives::{Directive, DirectiveKind};
+use super::includes::{Resolver, operand};
+use super::lexer::Tokens;
+use super::types::{Name, name};
+
+/// Includes within includes that are followed.
+const DEEPEST: usize = 100;
+
+/// Decides which tokens of all files count and leaves out the others. Gives for every file the files that it includes.
+pub(crate) fn preprocess(names: &[&str], texts: &[&str], tokens: &mut [Tokens]) -> Vec<Vec<u32>> {
+    let shared: &[Tokens] = tokens;
+    let wanted = wanted_names(texts, shared);
+    let mut walker = Walker {
+        texts,
+        tokens: shared,
+        resolver: Resolver::new(names),
+        wanted,
+        states: (0..names.len()).map(|_| State::Untouched).collect(),
+        verdicts: (0..names.len()).map(|_| Verdict::default()).collect(),
+        depth: 0,
+    };
+    for file in 0..names.len() as u32 {
+        walker.visit(file);
+    }
+    let verdicts = walker.verdicts;
+    tokens
+        .par_iter_mut()
+        .zip(verdicts)
+        .map(|(tokens, verdict)| {
+            leave_out(tokens, &verdict.inactive);
+            tokens.defines = verdict.defines;
+            tokens.directives = Vec::new();
+            tokens.match_brackets();
+            verdict.includes
+        })
+        .collect()
+}
+
+/// Removes the ranges of tokens.
+fn leave_out(tokens: &mut Tokens, ranges: &[(u32, u32)]) {
+    if ranges.is_empty() {
+        return;
+    }
+    let mut kept = 0;
+    let mut from = 0;
+    for &(start, end) in ranges.iter().chain([&(tokens.list.len() as u32, 0)]) {
+        tokens.list.copy_within(from..start as usize, kept);
+        kept += start as usize - from;
+        from = end as usize;
+    }
+    tokens.list.truncate(kept);
+}
+
+/// The names that conditions ask for, and those that these stand for.
+fn wanted_names(texts: &[&str], tokens: &[Tokens]) -> FxHashSet<Name> {
+    let asked: Vec<Vec<Name>> =
+        texts.par_iter().zip(tokens).map(|(text, t)| asked(text, t)).collect();
+    let mut wanted: FxHashSet<Name> = FxHashSet::default();
+    let mut new: Vec<Name> = Vec::new();
+    for list in asked {
+        new.extend(list.into_iter().filter(|&name| wanted.insert(name)));
+    }
+    let mut bodies: FxHashMap<Name, Vec<&str>> = FxHashMap::default();
+    for (text, tokens) in texts.iter().zip(tokens) {
+        for directive in tokens.directives.iter().filter(|d| d.kind == DirectiveKind::Define) {
+            let (defined, body) = definition(directive.operand(text));
+            bodies.entry(name(defined)).or_default().push(body);
+        }
+    }
+    while let Some(next) = new.pop() {
+        for body in bodies.remove(&next).unwrap_or_default() {
+            new.extend(conditions::words(body).map(name).filter(|&name| wanted.insert(name)));
+        }
+    }
+    wanted
+}
+
+/// The names that one file's conditions ask for. An include guard asks for nothing.
+fn asked(text: &str, tokens: &Tokens) -> Vec<Name> {
+    let mut names = Vec::new();
+    for (at, directive) in tokens.directives.iter().enumerate() {
+        let operand = directive.operand(text);
+        match directive.kind {
+            DirectiveKind::Ifndef => {
+                let asked = conditions::words(operand).next().unwrap_or("");
+                let guard = tokens.directives.get(at + 1).is_some_and(|next| {
+                    next.kind == DirectiveKind::Define && definition(next.operand(text)).0 == asked
+                });
+                if !guard {
+                    names.push(name(asked));
+                }
+            }
+            DirectiveKind::If
+            | DirectiveKind::Ifdef
+            | DirectiveKind::Elif
+            | DirectiveKind::Elifdef
+            | DirectiveKind::Elifndef => names.extend(conditions::words(operand).map(name)),
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The name that a `#define` defines, and what follows it.
+fn definition(operand: &str) -> (&str, &str) {
+    let operand = operand.trim_start();
+    let length =
+        operand.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(operand.len());
+    operand.split_at(length)
+}
+
+/// Macros and what follows their names; `None` for those that are undefined.
+type Defined<'a> = FxHashMap<Name, Option<&'a str>>;
+
+enum State<'a> {
+    Untouched,
+    Open,
+    Done(Vec<(Name, Option<&'a str>)>),
+}
+
+/// What was decided about a file.
+#[derive(Debug, Default)]
+struct Verdict {
+    /// Ranges of tokens that do not count.
+    inactive: Vec<(u32, u32)>,
+    /// Byte ranges of the `#define` lines that count.
+    defines: Vec<(u32, u32)>,
+    includes: Vec<u32>,
+}
+
+/// An open `#if` group.
+struct Group {
+    /// Whether the text around it counts.
+    outer: bool,
+    /// Whether one of its branches has been taken.
+    taken: bool,
+}
+
+struct Walker<'a> {
+    texts: &'a [&'a str],
+    tokens: &'a [Tokens],
+    resolver: Resolver<'a>,
+    wanted: FxHashSet<Name>,
+    states: Vec<State<'a>>,
+    verdicts: Vec<Verdict>,
+    depth: usize,
+}
+
+/// The macros that one file sees at one place.
+struct Seen<'w, 'a> {
+    defined: &'w Defined<'a>,
+    resolver: &'w Resolver<'a>,
+    file: u32,
+}
+
+impl Environment for Seen<'_, '_> {
+    fn definition(&self, wanted: &str) -> Option<Option<&str>> {
+        self.defined.get(&name(wanted)).copied()
+    }
+
+    fn is_c(&self) -> bool {
+        self.resolver.names[self.file as usize].ends_with(".c")
+    }
+
+    fn has_file(&self, path: &str) -> bool {
+        !self.resolver.meant(path, self.file).is_empty()
+    }
+}
+
+impl<'a> Walker<'a> {
+    fn visit(&mut self, file: u32) {
+        if !matches!(self.states[file as usize], State::Untouched) || self.depth >= DEEPEST {
+            return;
+        }
+        self.depth += 1;
+        self.states[file as usize] = State::Open;
+        let (verdict, defined) = self.walk(file);
+        self.verdicts[file as usize] = verdict;
+        self.states[file as usize] = State::Done(defined.into_iter().collect());
+        self.depth -= 1;
+    }
+
+    fn walk(&mut self, file: u32) -> (Verdict, Defined<'a>) {
+        let text = self.texts[file as usize];
+        let directives: &'a [Directive] = &self.tokens[file as usize].directives;
+        let tokens = self.tokens[file as usize].list.len() as u32;
+        let other = alternatives(directives, tokens);
+        let mut verdict = Verdict::default();
+        let mut defined = Defined::default();
+        let mut groups: Vec<Group> = Vec::new();
+        let mut active = true;
+        let mut off_since = 0;
+        for (directive, other) in directives.iter().zip(other) {
+            let operand = directive.operand(text);
+            let was = active;
+            match directive.kind {
+                DirectiveKind::Define if active => {
+                    verdict.defines.push((directive.start, directive.end));
+                    let (macro_name, rest) = definition(operand);
+                    let macro_name = name(macro_name);
+                    if self.wanted.contains(&macro_name) {
+                        defined.insert(macro_name, Some(rest));
+                    }
+                }
+                DirectiveKind::Undef if active => {
+                    let macro_name = name(definition(operand).0);
+                    if self.wanted.contains(&macro_name) {
+                        defined.insert(macro_name, None);
+                    }
+                }
+                DirectiveKind::Include if active => {
+                    self.include(file, operand, &mut verdict, &mut defined)
+                }
+                DirectiveKind::Define | DirectiveKind::Undef | DirectiveKind::Include => {}
+                DirectiveKind::Endif => active = groups.pop().map_or(active, |group| group.outer),
+                DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => {
+                    let seen = Seen { defined: &defined, resolver: &self.resolver, file };
+                    let taken = active && conditions::takes(directive.kind, operand, other, &seen);
+                    groups.push(Group { outer: active, taken });
+                    active = taken;
+                }
+                _ => {
+                    let Some(group) = groups.last_mut() else { continue };
+                    let seen = Seen { defined: &defined, resolver: &self.resolver, file };
+                    active = group.outer
+                        && !group.taken
+                        && conditions::takes(directive.kind, operand, other, &seen);
+                    group.taken |= active;
+                }
+            }
+            match (was, active) {
+                (true, false) => off_since = directive.token,
+                (false, true) if off_since < directive.token => {
+                    verdict.inactive.push((off_since, directive.token));
+                }
+                _ => {}
+            }
+        }
+        if !active {
+            verdict.inactive.push((off_since, tokens));
+        }
+        verdict.includes.sort_unstable();
+        verdict.includes.dedup();
+        (verdict, defined)
+    }
+
+    /// Takes over what an included file defines.
+    fn include(&mut self, file: u32, line: &str, verdict: &mut Verdict, defined: &mut Defined<'a>) {
+        let Some(path) = operand(line) else { return };
+        let meant = self.resolver.meant(path, file);
+        if let Some(nearest) = self.resolver.nearest(&meant, file) {
+            self.visit(nearest);
+            if let State::Done(list) = &self.states[nearest as usize] {
+                defined.extend(list.iter().copied());
+            }
+        }
+        verdict.includes.extend(meant);
+    }
+}
+
+/// For every directive that begins a branch: whether its group has another branch after it, or nothing to read in it.
+fn alternatives(directives: &[Directive], tokens: u32) -> Vec<bool> {
+    let mut other = vec![false; directives.len()];
+    let mut open: Vec<usize> = Vec::new();
+    for (at, directive) in directives.iter().enumerate() {
+        let empty = |start: usize| directives[start].token == directive.token;
+        match directive.kind {
+            DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => open.push(at),
+            DirectiveKind::Endif => {
+                if let Some(start) = open.pop() {
+                    other[start] = empty(start);
+                }
+            }
+            DirectiveKind::Define | DirectiveKind::Undef | DirectiveKind::Include => {}
+            _ => {
+                if let Some(last) = open.last_mut() {
+                    other[*last] = true;
+                    *last = at;
+                }
+            }
+        }
+    }
+    for start in open {
+        other[start] = directives[start].token == tokens;
+    }
+    other
+}
