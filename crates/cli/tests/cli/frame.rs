@@ -62,7 +62,7 @@ fn wrong_usage_exits_with_2() {
         ("corpus files . --out d --shard-bytes many", "64M"),
         ("corpus files . --out d --threads 0", "--threads"),
         ("tokenizer train --data d", "--out"),
-        ("tokenizer train --data d --out t --kind cpp", "not available yet"),
+        ("tokenizer train --data d --out t --kind words", "cpp"),
         ("tokenizer train --data d --out t --vocab-size 3.5", "--vocab-size"),
         ("tokenizer encode --tokenizer t --format xml", "u32le"),
         ("tokenizer encode --tokenizer t --json", "--json"),

@@ -250,7 +250,7 @@ fn the_cpp_kind_works_with_every_command() {
 #[test]
 fn eval_compares_with_the_tokenizers_of_others() {
     let folder = with_cpp();
-    let train = format!("tokenizer train --quiet --vocab-size 4000 --data {} --out b", samples());
+    let train = format!("tokenizer train --quiet --vocab-size 3500 --data {} --out b", samples());
     folder.run(&train).success();
     let eval = format!("tokenizer eval --tokenizer c --tokenizer b --runs 1 {}", samples());
     let json = folder.run(&format!("{eval} --json")).json();
@@ -280,7 +280,7 @@ fn eval_compares_with_the_tokenizers_of_others() {
 #[test]
 fn bench_measures_both_kinds() {
     let folder = Folder::new();
-    let bench = format!("bench tokenizer --vocab-size 4000 --runs 1 --data {}", samples());
+    let bench = format!("bench tokenizer --vocab-size 3500 --runs 1 --data {}", samples());
     let json = folder.run(&format!("{bench} --json")).json();
     let kinds: Vec<_> =
         json["kinds"].as_array().unwrap().iter().map(|row| row["kind"].as_str().unwrap()).collect();

@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(keywords.whole(&every_byte), 0);
         // (int | ) | integer | int_x | return é_int\n  int: the second has parts of other words.
         assert_eq!(keywords.whole(&[4, 5, 12, 18, text.len()]), 1);
-        assert_eq!(keywords.whole(&[1, 4, 12, 18, 25, 31, text.len()]), 3);
+        assert_eq!(keywords.whole(&[1, 4, 12, 18, 25, 32, text.len()]), 3);
         assert_eq!(keywords.whole(&[text.len()]), 0);
         assert_eq!(Keywords::find("").len(), 0);
     }
