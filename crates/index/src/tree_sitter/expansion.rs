@@ -22,10 +22,12 @@ impl Body<'_, '_> {
     ) -> Option<Value> {
         let at = *i;
         let text = source.text(at);
-        let definition = self
-            .symbols
-            .macros
-            .seen(text, self.file, |other| self.symbols.sees(self.file, other))?;
+        let definition = self.symbols.macros.seen(
+            text,
+            self.file,
+            |other| self.symbols.sees(self.file, other),
+            &self.symbols.headers,
+        )?;
         let group = source.kind(at + 1) == Kind::LParen;
         let wanted = name(text);
         if self.expanding.len() >= EXPANSIONS || self.expanding.contains(&wanted) {

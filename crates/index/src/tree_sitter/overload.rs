@@ -80,6 +80,10 @@ impl<'a> Symbols<'a> {
         if from.is_unknown() || to.is_unknown() {
             return Some(4);
         }
+        // A braced list says nothing of a parameter's type.
+        if from.base == Base::List && matches!(to.base, Base::Parameter(_)) {
+            return None;
+        }
         match (&from.base, &to.base) {
             (Base::Function, Base::Function) => return Some(1),
             (Base::Lambda(_), Base::Function) => return user_defined.then_some(USER_DEFINED),
