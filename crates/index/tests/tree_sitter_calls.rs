@@ -244,3 +244,40 @@ template <typename T> void open(std::vector<T>& list) { seconds(list[0]); }
     );
     assert!(from(source, "open").is_empty());
 }
+
+#[test]
+fn literals_with_suffixes_of_the_project_call_their_operators() {
+    let source = "\
+struct Ref {};
+struct Length {};
+Ref operator\"\" _ref(const char* text, unsigned long size) { return Ref(); }
+Length operator\"\"_km(unsigned long long n) { return Length(); }
+void take(Ref ref) {}
+void all() { take(\"text\"_ref); 12_km; }
+";
+    assert_eq!(
+        from(source, "all"),
+        [
+            "operator\"\"_ref(const char*,unsigned long)",
+            "operator\"\"_km(unsigned long long)",
+            "take(Ref)",
+        ]
+    );
+}
+
+#[test]
+fn macros_of_other_sources_are_not_seen() {
+    let one = "#define check(x) verify(x)\nvoid verify(int) {}\nvoid one() { check(1); }\n";
+    let two = "void check(int) {}\nvoid two() { check(1); }\n";
+    let project = parse(&[("one.cc", one), ("two.cc", two)]);
+    assert_eq!(calls(&project), ["one -> verify(int)", "two -> check(int)"]);
+}
+
+#[test]
+fn functions_of_c_are_told_apart_from_those_of_other_languages() {
+    let project = parse(&[
+        ("a.c", "int twice(int n) { return n + n; }\n"),
+        ("a.cc", "int twice(int n) { return 2 * n; }\n"),
+    ]);
+    assert_ne!(project.definitions[0].key, project.definitions[1].key);
+}
