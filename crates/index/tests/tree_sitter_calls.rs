@@ -130,3 +130,154 @@ fn enumerations_may_name_their_type_by_a_macro() {
     let source = "enum kind UNDERLYING(unsigned char) { one, two };\nvoid f(kind) {}\n";
     assert_eq!(functions(&parse(&[("a.h", source)])), ["f"]);
 }
+
+#[test]
+fn what_follows_a_macro_belongs_to_its_last_operand() {
+    let source = "\
+struct Message { Message() {} template <typename T> Message& operator<<(const T& x) { return *this; } };
+struct Helper { Helper(int line) {} void operator=(const Message& m) const {} };
+struct Result { explicit operator bool() const { return true; } };
+Result compare(int, int) { return Result(); }
+#define FAILURE() Helper(__LINE__) = Message()
+#define EXPECT(a, b) if (const Result r = compare(a, b)) ; else FAILURE()
+void all() { EXPECT(1, 2) << \"text\"; }
+";
+    let mut found = from(source, "all");
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "Helper::Helper(int)",
+            "Helper::operator=(const Message&) const",
+            "Message::Message()",
+            "Message::operator<<(const T&)<t: Message&>",
+            "Result::operator bool() const",
+            "compare(int,int)",
+        ]
+    );
+}
+
+#[test]
+fn functions_defined_outside_their_namespace_see_its_names() {
+    let header = "namespace ui { void first(); void second(); }\n";
+    let source = "#include \"ui.h\"\nvoid ui::first() {}\nvoid ui::second() { first(); }\n";
+    let project = parse(&[("ui.h", header), ("ui.cc", source)]);
+    assert_eq!(calls(&project), ["ui::second -> ui::first()"]);
+}
+
+#[test]
+fn definitions_out_of_their_class_find_it_whatever_the_order_of_files() {
+    let first =
+        "#include \"sink.h\"\ntemplate <class M> int Sink<M>::go(const int& n) { return n; }\n";
+    let second = "template <class M> struct Sink { Sink() { go(1); } int go(const int& n); };\n";
+    let project = parse(&[("sink-inl.h", first), ("sink.h", second)]);
+    assert_eq!(calls(&project), ["Sink::Sink -> Sink::go(const int&)"]);
+}
+
+#[test]
+fn friends_are_found_by_their_class_only() {
+    let source = "\
+enum class Token { a, b };
+template <typename T> struct Json {
+  template <typename U> Json(U&& value) {}
+  using reference = const Json&;
+  friend bool operator==(reference a, reference b) { return true; }
+  template <typename S> friend bool operator==(reference a, S b) { return true; }
+};
+bool tokens(Token a) { return a == Token::b; }
+bool values(const Json<int>& a, const Json<int>& b) { return a == b; }
+";
+    assert!(from(source, "tokens").is_empty());
+    assert_eq!(from(source, "values"), ["operator==(reference,reference)<1>"]);
+}
+
+#[test]
+fn members_are_found_through_anonymous_unions_and_constness() {
+    let source = "\
+struct Set { bool empty() { return true; } };
+struct Node {
+  Node* next() { return 0; }
+  const Node* next() const { return 0; }
+  union { Set* set_; int n_; };
+  bool none() { return set_->empty(); }
+};
+struct Handle { const Node* node_; const Node* step() const { return node_ ? node_->next() : 0; } };
+";
+    assert_eq!(from(source, "Node::none"), ["Set::empty()"]);
+    assert_eq!(from(source, "Handle::step"), ["Node::next() const"]);
+}
+
+#[test]
+fn assignments_destructors_and_iterators_call_what_is_written_for_them() {
+    let source = "\
+struct Cursor { int operator*() const { return 1; } };
+struct List { Cursor begin() { return Cursor(); } Cursor end() { return Cursor(); } ~List() {} };
+struct Base { Base& operator=(const Base& other) { return *this; } };
+struct Text : Base {
+  Text& operator=(const char* text) { return *this; }
+  Text& copy(const Text& other) { Base::operator=(other); return *this; }
+};
+void loop(List& list) { for (int x : list) { } }
+void destroy(List* list) { list->~List(); }
+void assign(Text a, Text b) { a = b; a = \"text\"; }
+";
+    assert_eq!(from(source, "loop"), ["Cursor::operator*() const"]);
+    assert_eq!(from(source, "destroy"), ["List::~List()"]);
+    assert_eq!(from(source, "assign"), ["Text::operator=(const char*)"]);
+    assert_eq!(from(source, "Text::copy"), ["Base::operator=(const Base&)"]);
+}
+
+#[test]
+fn streams_and_foreign_types_choose_their_overloads() {
+    let source = "\
+struct Writer {};
+void save(Writer& writer) {}
+void save(std::basic_ostream<char, std::char_traits<char>>& out) {}
+double seconds(struct rusage const& usage) { return 0; }
+double seconds(struct timespec const& spec) { return 1; }
+void all() { save(std::cout); struct timespec spec; seconds(spec); }
+template <typename T> void open(std::vector<T>& list) { seconds(list[0]); }
+";
+    assert_eq!(
+        from(source, "all"),
+        ["save(basic_ostream<char,char_traits<char>>&)", "seconds(timespec const&)"]
+    );
+    assert!(from(source, "open").is_empty());
+}
+
+#[test]
+fn literals_with_suffixes_of_the_project_call_their_operators() {
+    let source = "\
+struct Ref {};
+struct Length {};
+Ref operator\"\" _ref(const char* text, unsigned long size) { return Ref(); }
+Length operator\"\"_km(unsigned long long n) { return Length(); }
+void take(Ref ref) {}
+void all() { take(\"text\"_ref); 12_km; }
+";
+    assert_eq!(
+        from(source, "all"),
+        [
+            "operator\"\"_ref(const char*,unsigned long)",
+            "operator\"\"_km(unsigned long long)",
+            "take(Ref)",
+        ]
+    );
+}
+
+#[test]
+fn macros_of_other_sources_are_not_seen() {
+    let one = "#define check(x) verify(x)\nvoid verify(int) {}\nvoid one() { check(1); }\n";
+    let two = "void check(int) {}\nvoid two() { check(1); }\n";
+    let project = parse(&[("one.cc", one), ("two.cc", two)]);
+    assert_eq!(calls(&project), ["one -> verify(int)", "two -> check(int)"]);
+}
+
+#[test]
+fn functions_of_c_are_told_apart_from_those_of_other_languages() {
+    let project = parse(&[
+        ("a.c", "int twice(int n) { return n + n; }\n"),
+        ("a.cc", "int twice(int n) { return 2 * n; }\n"),
+    ]);
+    assert_ne!(project.definitions[0].key, project.definitions[1].key);
+}

@@ -63,3 +63,20 @@ template <typename V> V Box::get(int n) const { return V(); }
     keys.dedup();
     assert_eq!(keys.len(), 4, "{keys:?}");
 }
+
+#[test]
+fn calls_find_the_specialisation_that_is_written_for_their_types() {
+    let source = "\
+template <typename T> int width(T value) { return 1; }
+template <> int width<double>(double value) { return 8; }
+template <> int width(char value) { return 0; }
+int one() { return width(1); }
+int two() { return width(0.5); }
+int three() { return width('c'); }
+int four() { return width<double>(1); }
+";
+    let project = parse(&[("a.cc", source)]);
+    let lines: Vec<u32> =
+        project.calls.iter().map(|&(_, to)| project.definitions[to as usize].line).collect();
+    assert_eq!(lines, [1, 2, 3, 2]);
+}

@@ -73,7 +73,7 @@ pub(crate) fn calls(symbols: &Symbols, file: u32, number: u32, scope: Option<Sco
     Calls { functions, too_deep: body.too_deep }
 }
 
-/// Where the body's names are looked up: a friend's in the class that holds it.
+/// Where the body's names are looked up: a friend's in the class that holds it, others where they belong.
 fn lexical_scope(
     symbols: &Symbols,
     file: u32,
@@ -82,7 +82,7 @@ fn lexical_scope(
     friend: bool,
 ) -> ScopeId {
     let (lexical, _) = symbols.file_scopes[file as usize][raw_scope as usize];
-    if friend || symbols.scope(owner).kind != ScopeKind::Class { lexical } else { owner }
+    if friend { lexical } else { owner }
 }
 
 fn this_type(

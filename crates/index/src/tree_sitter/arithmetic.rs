@@ -51,7 +51,8 @@ impl Base {
             (Self::Float(left), Self::Float(right)) => Self::Float(left.max(right)),
             (Self::Float(float), _) | (_, Self::Float(float)) => Self::Float(float),
             (Self::Integer(left), Self::Integer(right)) => Self::Integer(left.max(right)),
-            (Self::Unknown | Self::Auto, _) | (_, Self::Unknown | Self::Auto) => Self::Unknown,
+            (Self::Unknown | Self::Auto | Self::Foreign(_), _)
+            | (_, Self::Unknown | Self::Auto | Self::Foreign(_)) => Self::Unknown,
             _ => Self::INT,
         }
     }

@@ -134,6 +134,13 @@ impl<'s, 'a> Body<'s, 'a> {
         while i < end {
             if let Some(past) = self.declaration(source, i, end) {
                 i = past.max(i + 1);
+                if truth
+                    && i >= end
+                    && let Some((_, ty)) = self.locals.last()
+                {
+                    let declared = Value::left(ty.clone());
+                    self.truth(&declared);
+                }
                 continue;
             }
             let value = self.expression(source, &mut i, end, 0);
@@ -376,7 +383,7 @@ impl<'s, 'a> Body<'s, 'a> {
         {
             return None;
         }
-        let known = !matches!(ty.base, Base::Unknown);
+        let known = !matches!(ty.base, Base::Unknown | Base::Foreign(_));
         let adjacent = matches!(
             source.kind(next - 1),
             Kind::Ident | Kind::Gt | Kind::Const | Kind::Builtin | Kind::Auto

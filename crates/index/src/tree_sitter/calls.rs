@@ -107,6 +107,7 @@ impl Body<'_, '_> {
         if !function.template.is_empty() {
             bindings.extend(self.symbols.deduce(function, arguments, &functions.template));
         }
+        let id = self.symbols.specialised(id, functions.name, &bindings, arguments);
         self.invoke(id, arguments, &bindings)
     }
 

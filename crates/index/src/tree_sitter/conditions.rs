@@ -11,6 +11,8 @@ pub(crate) trait Environment {
     /// What follows the macro's name where it was defined; `Some(None)` if it is known to be undefined, `None` if
     /// nothing is known of it.
     fn definition(&self, name: &str) -> Option<Option<&str>>;
+    /// Whether the project defines the macro anywhere.
+    fn defines(&self, name: &str) -> bool;
     /// Whether the file is C, not C++.
     fn is_c(&self) -> bool;
     /// Whether the project has a file that an include of `path` would mean.
@@ -25,23 +27,27 @@ pub(crate) fn takes(
     other: bool,
     environment: &dyn Environment,
 ) -> bool {
-    let budget = Cell::new(BUDGET);
-    let mut condition = Condition::new(operand, environment, &budget);
-    let value = match kind {
-        DirectiveKind::Else => Some(1),
-        DirectiveKind::Ifdef | DirectiveKind::Elifdef => condition.defined(operand),
-        // A guess at what a build defines is no reason to leave out a header.
-        DirectiveKind::Ifndef | DirectiveKind::Elifndef => {
-            let guess = environment.definition(first_word(operand)).is_none()
-                && predefined::is_guess(first_word(operand));
-            not(condition.defined(operand)).filter(|_| !guess)
+    let value = |assume| {
+        let budget = Cell::new(BUDGET);
+        let mut condition = Condition::new(operand, environment, &budget);
+        condition.assume = assume;
+        match kind {
+            DirectiveKind::Else => Some(1),
+            DirectiveKind::Ifdef | DirectiveKind::Elifdef => condition.defined(operand),
+            DirectiveKind::Ifndef | DirectiveKind::Elifndef => not(condition.defined(operand)),
+            _ => condition.value(),
         }
-        _ => condition.value(),
     };
+    // A guess at what a build defines is no reason to leave out a header.
+    let name = first_word(operand);
+    let guard = matches!(kind, DirectiveKind::Ifndef | DirectiveKind::Elifndef)
+        && environment.definition(name).is_none()
+        && predefined::is_guess(name);
     // Nobody has defined an unknown macro, so where there is a choice the branch for that is taken.
-    let negative =
-        matches!(kind, DirectiveKind::Ifndef | DirectiveKind::Elifndef) || operand.contains('!');
-    value.map_or(negative || !other, |value| value != 0)
+    match value(false) {
+        Some(value) if !guard => value != 0,
+        _ => guard || !other || value(true).is_some_and(|value| value != 0),
+    }
 }
 
 /// The words of an expression.
@@ -71,11 +77,21 @@ struct Condition<'a> {
     environment: &'a dyn Environment,
     budget: &'a Cell<u32>,
     expansions: u8,
+    /// Whether what is unknown counts as undefined.
+    assume: bool,
 }
 
 impl<'a> Condition<'a> {
     fn new(text: &'a str, environment: &'a dyn Environment, budget: &'a Cell<u32>) -> Self {
-        Self { text: text.as_bytes(), at: 0, depth: 0, environment, budget, expansions: 0 }
+        Self {
+            text: text.as_bytes(),
+            at: 0,
+            depth: 0,
+            environment,
+            budget,
+            expansions: 0,
+            assume: false,
+        }
     }
 
     fn value(&mut self) -> Option<i64> {
@@ -208,9 +224,19 @@ impl<'a> Condition<'a> {
         let name = first_word(operand);
         match self.environment.definition(name) {
             Some(definition) => Some(i64::from(definition.is_some())),
-            None => predefined::value(name, self.environment.is_c())
-                .map(|value| i64::from(value.is_some())),
+            None => self.predefined(name).map(|value| i64::from(value.is_some())),
         }
+    }
+
+    /// The value of a macro that the project has not defined here.
+    fn predefined(&self, name: &str) -> Option<Option<i64>> {
+        let guess = predefined::is_guess(name);
+        let value = if guess && self.environment.defines(name) {
+            None
+        } else {
+            predefined::value(name, self.environment.is_c())
+        };
+        value.or(self.assume.then_some(None))
     }
 
     /// The value of a macro or of a use of one with arguments.
@@ -220,10 +246,10 @@ impl<'a> Condition<'a> {
         let Some(Some(rest)) = definition else {
             let arguments = group.then(|| self.group());
             return match (definition, arguments) {
-                (None, Some(arguments)) => predefined::function(word, arguments),
-                (None, None) => {
-                    predefined::value(word, self.environment.is_c()).map(|value| value.unwrap_or(0))
+                (None, Some(arguments)) => {
+                    predefined::function(word, arguments).or(self.assume.then_some(0))
                 }
+                (None, None) => self.predefined(word).map(|value| value.unwrap_or(0)),
                 _ => Some(0),
             };
         };
@@ -231,14 +257,14 @@ impl<'a> Condition<'a> {
         if self.expansions >= EXPANSIONS {
             return None;
         }
-        let inner = |text: &str, expansions: u8| {
+        let (assume, expansions) = (self.assume, self.expansions + 1);
+        let inner = |text: &str| {
             let condition = Condition::new(text, self.environment, self.budget);
-            Condition { expansions, ..condition }.value()
+            Condition { expansions, assume, ..condition }.value()
         };
         match rest.strip_prefix('(') {
             Some(list) if group => {
                 let (parameters, body) = list.split_once(')')?;
-                let expansions = self.expansions + 1;
                 let body = body.to_owned();
                 let parameters: Vec<String> = parameters
                     .split(',')
@@ -250,11 +276,11 @@ impl<'a> Condition<'a> {
                 let definition = Macro { parameters: None, body, role: Role::Other, file: 0 };
                 let text = expand(&definition, &parameters, &arguments)?;
                 let condition = Condition::new(&text, self.environment, self.budget);
-                Condition { expansions, ..condition }.value()
+                Condition { expansions, assume, ..condition }.value()
             }
             Some(_) => None,
             None if rest.trim().is_empty() => None,
-            None => inner(rest, self.expansions + 1),
+            None => inner(rest),
         }
     }
 
@@ -381,6 +407,10 @@ mod tests {
             }
         }
 
+        fn defines(&self, name: &str) -> bool {
+            name == "HAVE_REGEX"
+        }
+
         fn is_c(&self) -> bool {
             false
         }
@@ -432,5 +462,9 @@ mod tests {
         assert!(takes(DirectiveKind::Ifdef, " TWO", true));
         assert!(!takes(DirectiveKind::Ifdef, " GONE", false));
         assert!(takes(DirectiveKind::Else, "", false));
+        assert!(!takes(DirectiveKind::If, " FOO && !BAR", true));
+        assert!(takes(DirectiveKind::If, " !FOO && !defined(BAR)", true));
+        assert!(takes(DirectiveKind::Ifdef, " HAVE_UNISTD", true));
+        assert!(!takes(DirectiveKind::Ifdef, " HAVE_REGEX", true));
     }
 }

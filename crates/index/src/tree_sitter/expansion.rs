@@ -18,14 +18,16 @@ impl Body<'_, '_> {
         &mut self,
         source: &Source,
         i: &mut usize,
-        _end: usize,
+        end: usize,
     ) -> Option<Value> {
         let at = *i;
         let text = source.text(at);
-        let definition = self
-            .symbols
-            .macros
-            .seen(text, self.file, |other| self.symbols.sees(self.file, other))?;
+        let definition = self.symbols.macros.seen(
+            text,
+            self.file,
+            |other| self.symbols.sees(self.file, other),
+            &self.symbols.headers,
+        )?;
         let group = source.kind(at + 1) == Kind::LParen;
         let wanted = name(text);
         if self.expanding.len() >= EXPANSIONS || self.expanding.contains(&wanted) {
@@ -76,30 +78,37 @@ impl Body<'_, '_> {
             return Some(Value::unknown());
         }
         self.expanding.push(wanted);
-        let tokens = lex(&expansion);
-        let inner = Source::new(&expansion, &tokens);
-        let statement = (0..inner.len()).any(|t| matches!(inner.kind(t), Kind::Semi))
-            || matches!(
-                inner.kind(0),
-                Kind::Do
-                    | Kind::If
-                    | Kind::For
-                    | Kind::While
-                    | Kind::Switch
-                    | Kind::LBrace
-                    | Kind::Return
-            );
-        let value = if statement {
-            self.statements(&inner, 0, inner.len());
-            Value::unknown()
-        } else {
-            let mut at = 0;
-            let value = self.expression(&inner, &mut at, inner.len(), 0);
-            if at < inner.len() { Value::unknown() } else { value }
-        };
+        let value = self.expanded(source, i, end, expansion);
         self.expanding.pop();
         Some(value)
     }
+    /// Reads what a macro stands for. Where it leaves its last operand open, as `if (ok) ; else out() = message()` does
+    /// before `<< x`, it is read together with the rest of its statement.
+    fn expanded(&mut self, source: &Source, i: &mut usize, end: usize, mut text: String) -> Value {
+        let mut tokens = lex(&text);
+        let mut statement = is_statement(&Source::new(&text, &tokens));
+        let open = statement || tokens.list.iter().any(|token| token.kind == Kind::Assign);
+        if open && source.kind(*i) == Kind::Shl && *i < end {
+            let stop = (*i..end).find(|&t| source.kind(t) == Kind::Semi).unwrap_or(end);
+            let bytes = source.tokens[*i].start as usize..source.tokens[stop - 1].end as usize;
+            let rest = source.text.get(bytes).unwrap_or("");
+            self.expanded += rest.len();
+            text.push(' ');
+            text.push_str(rest);
+            *i = stop;
+            tokens = lex(&text);
+            statement = is_statement(&Source::new(&text, &tokens));
+        }
+        let inner = Source::new(&text, &tokens);
+        if statement {
+            self.statements(&inner, 0, inner.len());
+            return Value::unknown();
+        }
+        let mut at = 0;
+        let value = self.expression(&inner, &mut at, inner.len(), 0);
+        if at < inner.len() { Value::unknown() } else { value }
+    }
+
     /// A macro that is another name of a function or variable; of types and scopes [`names`](super::merge) knows.
     fn renamed(&mut self, source: &Source, i: &mut usize, body: &str) -> Option<Value> {
         let tokens = lex(body);
@@ -122,4 +131,13 @@ impl Body<'_, '_> {
     fn takes_arguments(&self, body: &str) -> bool {
         self.symbols.macros.get(body).is_some_and(|definition| definition.parameters.is_some())
     }
+}
+
+/// Whether a text is statements, not one expression.
+fn is_statement(source: &Source) -> bool {
+    let first = matches!(
+        source.kind(0),
+        Kind::Do | Kind::If | Kind::For | Kind::While | Kind::Switch | Kind::LBrace | Kind::Return
+    );
+    first || source.tokens.iter().any(|token| token.kind == Kind::Semi)
 }

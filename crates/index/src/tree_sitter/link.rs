@@ -50,7 +50,9 @@ fn same_parameters(left: &Function, right: &Function) -> bool {
 }
 
 fn may_equal(left: &Type, right: &Type) -> bool {
-    let open = |ty: &Type| matches!(ty.base, Base::Unknown | Base::Dependent | Base::Parameter(_));
+    let open = |ty: &Type| {
+        matches!(ty.base, Base::Unknown | Base::Foreign(_) | Base::Dependent | Base::Parameter(_))
+    };
     if open(left) || open(right) {
         return true;
     }

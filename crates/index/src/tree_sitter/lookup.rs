@@ -444,7 +444,7 @@ impl<'a> Symbols<'a> {
             Base::Standard(_, Some(arguments)) => {
                 arguments.iter().any(|ty| self.belongs_to(ty, owner))
             }
-            Base::Unknown | Base::Dependent | Base::Parameter(_) => true,
+            Base::Unknown | Base::Foreign(_) | Base::Dependent | Base::Parameter(_) => true,
             _ => false,
         }
     }

@@ -51,7 +51,9 @@ impl Macros {
                     None => {
                         table.insert(name, definition);
                     }
-                    Some(known) if known.body != definition.body => {
+                    Some(known)
+                        if known.file != definition.file || known.body != definition.body =>
+                    {
                         others.entry(name).or_default().push(definition)
                     }
                     Some(_) => {}
@@ -67,17 +69,21 @@ impl Macros {
         self.table.get(name)
     }
 
-    /// The definition that a file sees: its own, else one of those that `sees` says it includes, else the first.
-    pub(crate) fn seen(&self, name: &str, file: u32, sees: impl Fn(u32) -> bool) -> Option<&Macro> {
+    /// The definition that a file sees: its own, else one of those that `sees` says it includes, else the first that
+    /// stands in one of the `headers`.
+    pub(crate) fn seen(
+        &self,
+        name: &str,
+        file: u32,
+        sees: impl Fn(u32) -> bool,
+        headers: &[bool],
+    ) -> Option<&Macro> {
         let first = self.table.get(name)?;
-        let Some(others) = self.others.get(name) else {
-            return Some(first);
-        };
-        let all = || std::iter::once(first).chain(others);
+        let all = || std::iter::once(first).chain(self.others.get(name).into_iter().flatten());
         all()
             .find(|definition| definition.file == file)
-            .or_else(|| all().find(|d| sees(d.file)))
-            .or(Some(first))
+            .or_else(|| all().find(|definition| sees(definition.file)))
+            .or_else(|| all().find(|definition| headers[definition.file as usize]))
     }
 
     /// The macros that stand for one name: (macro, name), in the macros' order.

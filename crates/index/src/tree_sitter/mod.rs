@@ -29,6 +29,7 @@ mod project;
 mod signatures;
 mod skeleton;
 mod source;
+mod specialisations;
 mod standard;
 mod symbols;
 mod templates;

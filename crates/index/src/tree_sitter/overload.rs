@@ -71,11 +71,23 @@ impl<'a> Symbols<'a> {
     /// What converting a value to a parameter's type costs; `None` if it cannot be.
     pub(crate) fn conversion(&self, value: &Value, to: &Type, user_defined: bool) -> Option<u32> {
         let from = &value.ty;
+        if let (Base::Foreign(from), Base::Foreign(to)) = (&from.base, &to.base) {
+            return Some(if from == to { 1 } else { 6 });
+        }
+        if from.is_unknown() && to.pointer == 0 && matches!(to.base, Base::Parameter(_)) {
+            return Some(2);
+        }
         if from.is_unknown() || to.is_unknown() {
             return Some(4);
         }
-        if to.base == Base::Function && matches!(from.base, Base::Function | Base::Lambda(_)) {
-            return Some(1);
+        // A braced list says nothing of a parameter's type.
+        if from.base == Base::List && matches!(to.base, Base::Parameter(_)) {
+            return None;
+        }
+        match (&from.base, &to.base) {
+            (Base::Function, Base::Function) => return Some(1),
+            (Base::Lambda(_), Base::Function) => return user_defined.then_some(USER_DEFINED),
+            _ => {}
         }
         if let Some(cost) = self.template_conversion(value, to, user_defined) {
             return cost;
@@ -101,6 +113,9 @@ impl<'a> Symbols<'a> {
                 return Some(u32::from(temporary || (to.constant && !from.constant)));
             }
             _ => {}
+        }
+        if same && arguments_differ(from, to) {
+            return Some(7);
         }
         if same {
             return if to.pointer > 0 && from.constant && !to.constant {
@@ -169,11 +184,12 @@ impl<'a> Symbols<'a> {
                 if from.pointer == 0 && self.inherits(*derived, *base, 0) =>
             {
                 let temporary = value.category != Category::Left;
+                let further = if derived == base { 0 } else { 2 };
                 Some(match to.reference {
                     Reference::Right if !temporary => None,
                     Reference::Left if temporary && !to.constant => None,
-                    Reference::Left if temporary => Some(4),
-                    _ => Some(3),
+                    Reference::Left if temporary => Some(2 + further),
+                    _ => Some(1 + further),
                 })
             }
             (_, Base::Class(class, _)) => {
@@ -360,4 +376,19 @@ fn unify(parameter: &Type, argument: &Type, bindings: &mut Vec<(Name, Type)>, de
         }
         _ => {}
     }
+}
+
+/// Whether two types of one template have arguments that are known and not the same.
+fn arguments_differ(left: &Type, right: &Type) -> bool {
+    let (
+        Base::Class(_, Some(left)) | Base::Standard(_, Some(left)),
+        Base::Class(_, Some(right)) | Base::Standard(_, Some(right)),
+    ) = (&left.base, &right.base)
+    else {
+        return false;
+    };
+    let open = |ty: &Type| ty.is_unknown() || ty.is_dependent();
+    left.iter().zip(right.iter()).any(|(left, right)| {
+        !open(left) && !open(right) && (left.base != right.base || left.pointer != right.pointer)
+    })
 }

@@ -16,12 +16,13 @@ const DEEPEST: usize = 100;
 /// Decides which tokens of all files count and leaves out the others. Gives for every file the files that it includes.
 pub(crate) fn preprocess(names: &[&str], texts: &[&str], tokens: &mut [Tokens]) -> Vec<Vec<u32>> {
     let shared: &[Tokens] = tokens;
-    let wanted = wanted_names(texts, shared);
+    let (wanted, anywhere) = wanted_names(texts, shared);
     let mut walker = Walker {
         texts,
         tokens: shared,
         resolver: Resolver::new(names),
         wanted,
+        anywhere,
         states: (0..names.len()).map(|_| State::Untouched).collect(),
         verdicts: (0..names.len()).map(|_| Verdict::default()).collect(),
         depth: 0,
@@ -58,8 +59,8 @@ fn leave_out(tokens: &mut Tokens, ranges: &[(u32, u32)]) {
     tokens.list.truncate(kept);
 }
 
-/// The names that conditions ask for, and those that these stand for.
-fn wanted_names(texts: &[&str], tokens: &[Tokens]) -> FxHashSet<Name> {
+/// The names that conditions ask for with those that these stand for, and the names that are defined anywhere.
+fn wanted_names(texts: &[&str], tokens: &[Tokens]) -> (FxHashSet<Name>, FxHashSet<Name>) {
     let asked: Vec<Vec<Name>> =
         texts.par_iter().zip(tokens).map(|(text, t)| asked(text, t)).collect();
     let mut wanted: FxHashSet<Name> = FxHashSet::default();
@@ -74,12 +75,13 @@ fn wanted_names(texts: &[&str], tokens: &[Tokens]) -> FxHashSet<Name> {
             bodies.entry(name(defined)).or_default().push(body);
         }
     }
+    let anywhere = bodies.keys().copied().collect();
     while let Some(next) = new.pop() {
         for body in bodies.remove(&next).unwrap_or_default() {
             new.extend(conditions::words(body).map(name).filter(|&name| wanted.insert(name)));
         }
     }
-    wanted
+    (wanted, anywhere)
 }
 
 /// The names that one file's conditions ask for. An include guard asks for nothing.
@@ -148,6 +150,8 @@ struct Walker<'a> {
     tokens: &'a [Tokens],
     resolver: Resolver<'a>,
     wanted: FxHashSet<Name>,
+    /// The names that any file defines.
+    anywhere: FxHashSet<Name>,
     states: Vec<State<'a>>,
     verdicts: Vec<Verdict>,
     depth: usize,
@@ -156,6 +160,7 @@ struct Walker<'a> {
 /// The macros that one file sees at one place.
 struct Seen<'w, 'a> {
     defined: &'w Defined<'a>,
+    anywhere: &'w FxHashSet<Name>,
     resolver: &'w Resolver<'a>,
     file: u32,
 }
@@ -163,6 +168,10 @@ struct Seen<'w, 'a> {
 impl Environment for Seen<'_, '_> {
     fn definition(&self, wanted: &str) -> Option<Option<&str>> {
         self.defined.get(&name(wanted)).copied()
+    }
+
+    fn defines(&self, wanted: &str) -> bool {
+        self.anywhere.contains(&name(wanted))
     }
 
     fn is_c(&self) -> bool {
@@ -221,14 +230,14 @@ impl<'a> Walker<'a> {
                 DirectiveKind::Define | DirectiveKind::Undef | DirectiveKind::Include => {}
                 DirectiveKind::Endif => active = groups.pop().map_or(active, |group| group.outer),
                 DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => {
-                    let seen = Seen { defined: &defined, resolver: &self.resolver, file };
+                    let seen = self.seen(&defined, file);
                     let taken = active && conditions::takes(directive.kind, operand, other, &seen);
                     groups.push(Group { outer: active, taken });
                     active = taken;
                 }
                 _ => {
                     let Some(group) = groups.last_mut() else { continue };
-                    let seen = Seen { defined: &defined, resolver: &self.resolver, file };
+                    let seen = self.seen(&defined, file);
                     active = group.outer
                         && !group.taken
                         && conditions::takes(directive.kind, operand, other, &seen);
@@ -249,6 +258,10 @@ impl<'a> Walker<'a> {
         verdict.includes.sort_unstable();
         verdict.includes.dedup();
         (verdict, defined)
+    }
+
+    fn seen<'w>(&'w self, defined: &'w Defined<'a>, file: u32) -> Seen<'w, 'a> {
+        Seen { defined, anywhere: &self.anywhere, resolver: &self.resolver, file }
     }
 
     /// Takes over what an included file defines.

@@ -15,7 +15,15 @@ impl Body<'_, '_> {
         let at = *i;
         *i += 1;
         match source.kind(at) {
-            Kind::Number => Value::temporary(arithmetic::literal(source.text(at))),
+            Kind::Number => {
+                let text = source.text(at);
+                let value = Value::temporary(arithmetic::literal(text));
+                // A suffix of the project's own begins with an underscore.
+                match text.find('_') {
+                    Some(place) => self.literal(&text[place..], vec![value]),
+                    None => value,
+                }
+            }
             Kind::Str => {
                 while *i < end && matches!(source.kind(*i), Kind::Str) {
                     *i += 1;
@@ -27,7 +35,14 @@ impl Body<'_, '_> {
                 {
                     *i += 2;
                 }
-                Value::temporary(Type { constant: true, ..Type::of(Base::Char).pointer_to() })
+                let text = Type { constant: true, ..Type::of(Base::Char).pointer_to() };
+                let value = Value::temporary(text);
+                if *i < end && source.kind(*i) == Kind::Ident && source.adjacent(*i - 1) {
+                    let suffix = source.text(*i);
+                    *i += 1;
+                    return self.literal(suffix, vec![value, Value::of(Base::SIZE)]);
+                }
+                value
             }
             Kind::Char => Value::of(Base::Char),
             Kind::True | Kind::False => Value::of(Base::Bool),
@@ -76,6 +91,12 @@ impl Body<'_, '_> {
             }
             _ => Value::unknown(),
         }
+    }
+
+    /// A literal with a suffix of the project's own.
+    fn literal(&mut self, suffix: &str, arguments: Vec<Value>) -> Value {
+        let operator = self.unqualified_functions(name(&format!("operator\"\"{suffix}")));
+        self.call(operator, arguments)
     }
 
     pub(super) fn named_cast(&mut self, source: &Source, i: &mut usize, end: usize) -> Value {

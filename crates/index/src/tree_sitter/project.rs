@@ -157,7 +157,10 @@ fn candidates(symbols: &Symbols, names: &[&str], file: u32) -> Vec<Candidate> {
         };
         let kind = function_kind(&path, class, owner);
         let qualified_name = qualified(symbols, function.scope, &text);
-        let mut key = format!("{}{}", keyed(symbols, function.scope, &text), function.signature);
+        // In C a function is its name.
+        let signature =
+            if names[file as usize].ends_with(".c") { " in C" } else { &function.signature };
+        let mut key = format!("{}{signature}", keyed(symbols, function.scope, &text));
         if let Some(shape) = &function.shape {
             key.push_str(&format!("<{shape}>"));
         } else if !function.template.is_empty() {

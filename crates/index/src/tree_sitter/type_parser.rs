@@ -93,7 +93,14 @@ impl<'a> Symbols<'a> {
             })
         };
         let dependent = ty.is_unknown() && (typename || components.iter().any(open));
-        Some((if dependent { Type::of(Base::Dependent) } else { ty }, next))
+        let last = components.last().map_or("", |last| source.text(last.at));
+        let foreign = ty.base == Base::Unknown && ty.pointer == 0;
+        let ty = match () {
+            () if dependent => Type::of(Base::Dependent),
+            () if foreign => Type { base: Base::Foreign(super::types::name(last)), ..ty },
+            () => ty,
+        };
+        Some((ty, next))
     }
 
     /// The type that a qualified name names.

@@ -27,6 +27,8 @@ pub(crate) type Arguments = Option<Arc<[Type]>>;
 pub(crate) enum Base {
     /// Not of this project, or not understood.
     Unknown,
+    /// Not of this project, but known by its name.
+    Foreign(Name),
     /// Depends on a template's parameters in a way that is not followed.
     Dependent,
     /// A template's type parameter.
@@ -108,7 +110,7 @@ impl Type {
     }
 
     pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self.base, Base::Unknown | Base::Auto)
+        matches!(self.base, Base::Unknown | Base::Foreign(_) | Base::Auto)
     }
 
     /// Whether it depends on a template's parameters.
