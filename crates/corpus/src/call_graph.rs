@@ -1,6 +1,5 @@
 //! Who calls whom in one project, to be looked at.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -133,18 +132,12 @@ impl CallGraph {
     pub fn of(project: &Project) -> Self {
         let mut numbers = vec![u32::MAX; project.definitions.len()];
         let mut functions = Vec::new();
-        // Programs of one project may each define the same function, such as `main`: it is one function of the graph,
-        // at its first place, that calls whatever any of them calls.
-        let mut by_key: HashMap<&str, u32> = HashMap::new();
         for (at, definition) in project.definitions.iter().enumerate() {
             if !definition.kind.is_function() {
                 continue;
             }
-            let id = *by_key.entry(&definition.key).or_insert(functions.len() as u32);
+            let id = functions.len() as u32;
             numbers[at] = id;
-            if (id as usize) < functions.len() {
-                continue;
-            }
             functions.push(GraphFunction {
                 id,
                 qualified_name: definition.qualified_name.clone(),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use crate::CorpusError;
 
 /// Extensions of C and C++ files, compared without regard to case.
-pub const EXTENSIONS: &[&str] = &["c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx", "inc"];
+pub const EXTENSIONS: &[&str] =
+    &["c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx", "inc", "inl", "ipp", "tcc", "tpp", "txx"];
 
 /// Names of folders that hold other people's code or build results. `*` stands for any run of characters.
 pub const DEFAULT_SKIP: &[&str] =

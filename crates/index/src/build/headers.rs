@@ -74,6 +74,11 @@ impl HeaderIndex {
         Self { by_tail, by_name }
     }
 
+    /// Whether `folder/include` is a file of the project.
+    pub(crate) fn resolves(&self, folder: &str, include: &str) -> bool {
+        join(folder, include).is_some_and(|name| self.by_name.contains_key(&name))
+    }
+
     /// The file that lies beside `from` under this name.
     fn beside(&self, from: &str, include: &str) -> Option<FileId> {
         let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -134,12 +139,15 @@ pub(super) fn include_folders(
             }
             let candidates = index.candidates(&file.name, &include);
             if candidates.is_empty()
-                || known.iter().any(|folder| resolves(index, folder, &include.name))
+                || known.iter().any(|folder| index.resolves(folder, &include.name))
             {
                 continue;
             }
             let of_system = || system.iter().any(|folder| folder.join(&include.name).is_file());
-            if include.angled && *in_system.entry(include.name.clone()).or_insert_with(of_system) {
+            if include.angled
+                && !is_of_a_library(&include.name)
+                && *in_system.entry(include.name.clone()).or_insert_with(of_system)
+            {
                 continue;
             }
             open.push(
@@ -172,9 +180,40 @@ pub(super) fn include_folders(
     }
 }
 
-/// Whether `folder/include` is a file of the project.
-fn resolves(index: &HeaderIndex, folder: &str, include: &str) -> bool {
-    join(folder, include).is_some_and(|name| index.by_name.contains_key(&name))
+/// Folders in which the C library and the kernel keep headers.
+const PLATFORM_FOLDERS: &[&str] = &[
+    "arpa",
+    "asm",
+    "asm-generic",
+    "bits",
+    "debug",
+    "drm",
+    "experimental",
+    "ext",
+    "gnu",
+    "linux",
+    "misc",
+    "mtd",
+    "net",
+    "netinet",
+    "netipx",
+    "nfs",
+    "protocols",
+    "rdma",
+    "rpc",
+    "scsi",
+    "sound",
+    "sys",
+    "tr1",
+    "tr2",
+    "video",
+    "xen",
+];
+
+/// Whether a header of this name belongs to a library and not to the platform, such as `fmt/core.h`: a project that has
+/// such a header means its own, though the library be installed.
+fn is_of_a_library(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(folder, _)| !PLATFORM_FOLDERS.contains(&folder))
 }
 
 /// The folder from which `include` leads to the file `name`.
@@ -250,6 +289,24 @@ mod tests {
         let index = HeaderIndex::new(&files);
         assert!(include_folders(&files, &index, &[], &[folder.path().to_path_buf()]).is_empty());
         assert_eq!(include_folders(&files, &index, &[], &[]), ["compat"]);
+    }
+
+    #[test]
+    fn a_project_means_its_own_library_though_it_is_installed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["lib/core.h", "sys/time.h"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let files = files(&[
+            ("a.cc", "#include <lib/core.h>\n#include <sys/time.h>\n"),
+            ("include/lib/core.h", ""),
+            ("compat/sys/time.h", ""),
+        ]);
+        let index = HeaderIndex::new(&files);
+        let system = [folder.path().to_path_buf()];
+        assert_eq!(include_folders(&files, &index, &[], &system), ["include"]);
     }
 
     #[test]

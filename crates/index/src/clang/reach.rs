@@ -1,5 +1,8 @@
 //! Which files and system headers each unit includes, by the text alone.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::build::{HeaderIndex, Include, Plan, includes, is_source};
@@ -17,8 +20,10 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub(super) fn new(plan: &Plan, files: &[InputFile]) -> Self {
+    /// `files` lie below `root`.
+    pub(super) fn new(plan: &Plan, root: &Path, files: &[InputFile]) -> Self {
         let index = HeaderIndex::new(files);
+        let searched = searched_folders(plan, root);
         let mut known: FxHashMap<Include, Option<u32>> = FxHashMap::default();
         let mut reach = Self {
             own: Vec::new(),
@@ -36,7 +41,8 @@ impl Reach {
             let (mut own, mut system) = (Vec::new(), Vec::new());
             for include in includes(&file.text) {
                 let candidates = index.candidates(&file.name, &include);
-                if !include.angled && !candidates.is_empty() {
+                let found = || searched.iter().any(|folder| index.resolves(folder, &include.name));
+                if !candidates.is_empty() && (!include.angled || found()) {
                     own.extend_from_slice(candidates);
                     continue;
                 }
@@ -127,6 +133,21 @@ impl Reach {
     }
 }
 
+/// The project's folders that any unit searches, which go before the system's.
+fn searched_folders(plan: &Plan, root: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for unit in &plan.units {
+        let pairs = unit.arguments.windows(2).filter(|pair| pair[0] == "-isystem");
+        let joined = unit.arguments.iter().filter_map(|argument| argument.strip_prefix("-I"));
+        for folder in joined.chain(pairs.map(|pair| pair[1].as_str())) {
+            if let Ok(below) = Path::new(folder).strip_prefix(root) {
+                found.insert(below.to_string_lossy().into_owned());
+            }
+        }
+    }
+    found
+}
+
 /// Macros that conditions of the text ask for.
 fn asked_macros(text: &str) -> FxHashSet<&str> {
     let mut asked = FxHashSet::default();
@@ -186,7 +207,32 @@ fn directives(text: &str) -> impl Iterator<Item = (&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::Plan;
+    use crate::build::{Language, Unit};
+
+    #[test]
+    fn headers_in_searched_folders_are_the_projects_own() {
+        let installed = tempfile::tempdir().unwrap();
+        std::fs::create_dir(installed.path().join("lib")).unwrap();
+        std::fs::write(installed.path().join("lib/core.h"), "").unwrap();
+        let files: Vec<InputFile> =
+            [("a.cc", "#include <lib/core.h>\n"), ("include/lib/core.h", "")]
+                .map(|(name, text)| InputFile { name: name.into(), text: text.into() })
+                .into();
+        let reach = |arguments: &[&str]| {
+            let unit = Unit {
+                name: "a.cc".into(),
+                language: Language::Cxx,
+                arguments: arguments.iter().map(ToString::to_string).collect(),
+                newer: None,
+            };
+            let system = vec![installed.path().to_path_buf()];
+            let reach = Reach::new(&Plan { units: vec![unit], system }, Path::new("/p"), &files);
+            (reach.closure("a.cc").len(), reach.system_uses(["a.cc"].into_iter()).len())
+        };
+        assert_eq!(reach(&["-I/p/include"]), (2, 0));
+        assert_eq!(reach(&["-isystem", "/p/include"]), (2, 0));
+        assert_eq!(reach(&[]), (1, 1));
+    }
 
     #[test]
     fn headers_that_macros_sway_are_not_steady() {
@@ -202,7 +248,8 @@ mod tests {
         ]
         .map(|(name, text)| InputFile { name: name.into(), text: text.into() })
         .into();
-        let reach = Reach::new(&Plan { units: Vec::new(), system: Vec::new() }, &files);
+        let reach =
+            Reach::new(&Plan { units: Vec::new(), system: Vec::new() }, Path::new("/p"), &files);
         let steady: Vec<bool> = (0..5).map(|id| reach.is_steady(id)).collect();
         assert_eq!(steady, [false, true, false, false, false]);
         assert_eq!(reach.closure("a.cc").len(), 3);

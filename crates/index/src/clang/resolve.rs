@@ -28,7 +28,8 @@ pub(super) fn resolve(
         if !from.kind.is_function() {
             continue;
         }
-        if let Some(callee) = nearest(&targets[callee as usize], from.file, &places, &definitions) {
+        let targets = &targets[callee as usize];
+        if let Some(callee) = nearest(targets, from.file, &places, &definitions, files) {
             resolved.insert((caller, callee));
         }
     }
@@ -119,16 +120,34 @@ impl<'a> Entities<'a> {
     }
 }
 
-/// Programs of one project may define the same function, such as `main`: the one in the caller's file, else the first.
+/// Programs of one project may define the same function, such as `main`: the one in the caller's file, else the one in
+/// the nearest folder, else the first.
 fn nearest(
     ids: &[DefinitionId],
     file: FileId,
     places: &Places,
     definitions: &[Found],
+    files: &[InputFile],
 ) -> Option<DefinitionId> {
-    let found = |id: &&DefinitionId| &definitions[places.of[**id as usize] as usize];
-    let functions = || ids.iter().filter(|id| found(id).kind.is_function());
-    functions().find(|id| found(id).file == file).or_else(|| functions().next()).copied()
+    let found = |id: &DefinitionId| &definitions[places.of[*id as usize] as usize];
+    let mut functions = ids.iter().copied().filter(|id| found(id).kind.is_function());
+    let first = functions.next()?;
+    let name = |file: FileId| files[file as usize].name.as_str();
+    let distance = |id: &DefinitionId| {
+        let at = found(id).file;
+        (at != file, folders_between(name(at), name(file)))
+    };
+    // Of equals the first.
+    Some(functions.fold(first, |best, id| if distance(&id) < distance(&best) { id } else { best }))
+}
+
+/// Folders to leave and to enter on the way from one file to another.
+fn folders_between(a: &str, b: &str) -> usize {
+    let folders = |name: &str| name.matches('/').count();
+    let shared = a.split('/').zip(b.split('/')).take_while(|(a, b)| a == b).count();
+    // The files' own names may be equal too.
+    let shared = shared.min(folders(a)).min(folders(b));
+    folders(a) + folders(b) - 2 * shared
 }
 
 fn finish(
@@ -185,7 +204,15 @@ fn attribute_before(text: &str, at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::attribute_before;
+    use super::{attribute_before, folders_between};
+
+    #[test]
+    fn counts_folders_between_files() {
+        assert_eq!(folders_between("a/x.cc", "a/y.cc"), 0);
+        assert_eq!(folders_between("x.cc", ".old/fix/x.cc"), 2);
+        assert_eq!(folders_between("a/b/x.cc", "a/c/d/x.cc"), 3);
+        assert_eq!(folders_between("a/x.cc", "a/x.cc"), 0);
+    }
 
     #[test]
     fn finds_attributes() {

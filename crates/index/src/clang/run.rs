@@ -43,7 +43,7 @@ pub(crate) fn parse(
         build::write_database(&plan.units, &root, path)?;
     }
     let table = FileTable::new(&root, &input.files);
-    let reach = Reach::new(&plan, &input.files);
+    let reach = Reach::new(&plan, &root, &input.files);
     let total = plan.units.len();
     let run = Run {
         root: &root,

@@ -34,7 +34,7 @@ pub(super) fn symbols(
         walk.node(cursor, None)
     });
     walk.symbols.files =
-        unit.inclusions().into_iter().filter_map(|(file, _)| table.get(file.id()?)).collect();
+        unit.inclusions().into_iter().filter_map(|(file, _)| table.get(file)).collect();
     walk.symbols
 }
 
@@ -53,7 +53,7 @@ impl<'t> Walk<'_, 't> {
     fn place(&mut self, position: Position<'t>) -> Option<(FileId, u32)> {
         let handle = position.file?;
         let table = self.table;
-        let file = *self.handles.entry(handle).or_insert_with(|| table.get(handle.id()?));
+        let file = *self.handles.entry(handle).or_insert_with(|| table.get(handle));
         Some((file?, position.offset))
     }
 
@@ -110,7 +110,9 @@ impl<'t> Walk<'_, 't> {
     fn definition(&mut self, cursor: Cursor<'t>, kind: DefinitionKind) -> Option<Found> {
         let position = cursor.position();
         let (file, name_at) = self.place(position)?;
-        let extent = self.range(cursor.extent(), file)?;
+        let extent = self
+            .range(cursor.extent(), file)
+            .or_else(|| self.extent_of_abbreviated(cursor, file, name_at))?;
         let name = name_of(cursor);
         if name.is_empty() {
             return None;
@@ -132,6 +134,22 @@ impl<'t> Walk<'_, 't> {
             class,
             from_macro,
         })
+    }
+
+    /// Of a template that is only written with `auto` the parser says no extent: it goes from the beginning of the
+    /// declaration, by the look of its lines, to the end of the body.
+    fn extent_of_abbreviated(
+        &mut self,
+        cursor: Cursor<'t>,
+        file: FileId,
+        name_at: u32,
+    ) -> Option<Range<u32>> {
+        if cursor.kind() != CursorKind::FunctionTemplate {
+            return None;
+        }
+        let body = body_of(cursor).and_then(|body| self.range(body.extent(), file))?;
+        let head = self.files[file as usize].text.get(..name_at as usize)?;
+        Some(beginning_of_declaration(head) as u32..body.end)
     }
 
     /// Byte range of an extent that lies in `file`.
@@ -209,6 +227,21 @@ impl<'t> Walk<'_, 't> {
     }
 }
 
+/// Where the declaration begins whose name stands behind `head`: its line, and those before it that do not end anything.
+fn beginning_of_declaration(head: &str) -> usize {
+    let mut start = head.rfind('\n').map_or(0, |feed| feed + 1);
+    while let Some(above) = head[..start].strip_suffix('\n') {
+        let line_start = above.rfind('\n').map_or(0, |feed| feed + 1);
+        let line = above[line_start..].trim();
+        let ends = line.is_empty() || line.ends_with([';', '{', '}', ':']) || line.ends_with("*/");
+        if ends || line.starts_with("//") || line.starts_with('#') {
+            break;
+        }
+        start = line_start;
+    }
+    start + (head[start..].len() - head[start..].trim_start().len())
+}
+
 /// An instantiation stands where its template, or the definition of its template, stands; a specialisation of its own
 /// stands elsewhere.
 fn is_instantiation(cursor: Cursor<'_>) -> bool {
@@ -283,4 +316,17 @@ fn qualified(parent: Option<Cursor<'_>>, name: String) -> String {
     }
     parts.reverse();
     parts.join("::")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beginning_of_declaration;
+
+    #[test]
+    fn declarations_begin_behind_what_ends() {
+        let text = "int x;\n  // Of f.\n  inline auto\n  name(auto x) {}\n";
+        let at = beginning_of_declaration(&text[..text.find("name").unwrap()]);
+        assert!(text[at..].starts_with("inline auto\n"));
+        assert_eq!(beginning_of_declaration("int "), 0);
+    }
 }

@@ -66,7 +66,8 @@ fn expression(text: &str, depth: usize) -> String {
         "VERSION_LESS" => {
             truth(matches!(parts().as_slice(), [a, b] if compare_versions(a, b).is_lt()))
         }
-        "CONFIG" => truth(value().eq_ignore_ascii_case("debug")),
+        // As where no build type is asked for: neither what only debugging builds have nor what only releases have.
+        "CONFIG" => truth(value().is_empty()),
         "PLATFORM_ID" => truth(parts().iter().any(|part| part == "Linux")),
         "CXX_COMPILER_ID" | "C_COMPILER_ID" => truth(parts().iter().any(|part| part == "GNU")),
         "COMPILE_LANGUAGE" => truth(parts().iter().any(|part| part == "CXX" || part == "C")),
@@ -105,7 +106,7 @@ mod tests {
             "yes"
         );
         assert_eq!(evaluate("$<$<PLATFORM_ID:Windows>:no>$<TARGET_FILE:x>"), "");
-        assert_eq!(evaluate("$<IF:$<CONFIG:Debug>,d,r>"), "d");
+        assert_eq!(evaluate("$<IF:$<CONFIG:Debug>,d,r>"), "r");
         assert_eq!(evaluate("$<$<VERSION_GREATER:3.25,3.2>:PUBLIC>"), "PUBLIC");
     }
 

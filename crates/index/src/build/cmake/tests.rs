@@ -70,14 +70,14 @@ fn chooses_by_platform() {
         endif()
         add_library(db \"\")
         target_sources(db PRIVATE src/a.cc \"${PROJECT_SOURCE_DIR}/src/b.cc\")
-        target_compile_definitions(db PRIVATE ${PLATFORM}=1 $<$<CONFIG:Debug>:DBG> PUBLIC VERSION=\"${PROJECT_VERSION}\")
+        target_compile_definitions(db PRIVATE ${PLATFORM}=1 $<$<CONFIG:Debug>:DBG> $<$<NOT:$<CONFIG:Release>>:CHECKED> PUBLIC VERSION=\"${PROJECT_VERSION}\")
         target_include_directories(db PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
         add_executable(tool tool.cc)
         target_link_libraries(tool PRIVATE db)
         target_compile_features(tool PRIVATE cxx_std_20)
     ";
     with_project(&[("CMakeLists.txt", list)], &[], |root, _, settings| {
-        let all = ["OS_LINUX", "DB_POSIX=1", "DBG", "VERSION=\"1.2.3\""];
+        let all = ["OS_LINUX", "DB_POSIX=1", "CHECKED", "VERSION=\"1.2.3\""];
         assert_eq!(definitions(&settings, &root.join("src/b.cc")), all);
         assert_eq!(
             definitions(&settings, &root.join("tool.cc")),
