@@ -34,7 +34,10 @@ fn a_run_killed_at_any_moment_goes_on_bit_for_bit() {
     assert_eq!(steps(&lines).len(), 100);
     let state = project.read("whole/step-000100/state.json");
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
-    assert!(state["loader"]["sets"][0]["epoch"].as_u64().unwrap() >= 2, "a border of epochs is crossed");
+    assert!(
+        state["loader"]["sets"][0]["epoch"].as_u64().unwrap() >= 2,
+        "a border of epochs is crossed"
+    );
 
     let mut killed = 0;
     // Before the first checkpoint, just after one, between two, where an evaluation is due, near the end.
