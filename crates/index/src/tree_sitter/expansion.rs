@@ -87,11 +87,18 @@ impl Body<'_, '_> {
     fn expanded(&mut self, source: &Source, i: &mut usize, end: usize, mut text: String) -> Value {
         let mut tokens = lex(&text);
         let mut statement = is_statement(&Source::new(&text, &tokens));
+        // What is called is what the macro stands for.
+        if source.kind(*i) == Kind::LParen && *i < end && !statement {
+            let past = source.past(*i);
+            text.push_str(source.slice(*i, past));
+            *i = past;
+            tokens = lex(&text);
+            statement = is_statement(&Source::new(&text, &tokens));
+        }
         let open = statement || tokens.list.iter().any(|token| token.kind == Kind::Assign);
         if open && source.kind(*i) == Kind::Shl && *i < end {
             let stop = (*i..end).find(|&t| source.kind(t) == Kind::Semi).unwrap_or(end);
-            let bytes = source.tokens[*i].start as usize..source.tokens[stop - 1].end as usize;
-            let rest = source.text.get(bytes).unwrap_or("");
+            let rest = source.slice(*i, stop);
             self.expanded += rest.len();
             text.push(' ');
             text.push_str(rest);

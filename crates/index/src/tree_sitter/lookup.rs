@@ -59,12 +59,10 @@ impl<'a> Symbols<'a> {
         if depth >= 6 {
             return;
         }
-        if data.kind == ScopeKind::Class {
-            if found.is_empty() {
-                for base in &data.bases {
-                    if let Base::Class(base, _) = base.base {
-                        self.collect(base, wanted, file, depth + 1, found);
-                    }
+        if data.kind == ScopeKind::Class && found.is_empty() {
+            for base in &data.bases {
+                if let Base::Class(base, _) = base.base {
+                    self.collect(base, wanted, file, depth + 1, found);
                 }
             }
         }

@@ -32,6 +32,15 @@ impl<'a> Source<'a> {
             .unwrap_or("")
     }
 
+    /// The text from token `start` to the one before `end`.
+    pub(crate) fn slice(&self, start: usize, end: usize) -> &'a str {
+        let bytes = |start: usize, end: usize| {
+            let (first, last) = (self.tokens.get(start)?, self.tokens.get(end.checked_sub(1)?)?);
+            self.text.get(first.start as usize..last.end as usize)
+        };
+        bytes(start, end).unwrap_or("")
+    }
+
     /// The partner of bracket `at`; a bracket without one is its own, so this never goes back.
     pub(crate) fn mate(&self, at: usize) -> usize {
         self.mate.get(at).map_or(at, |&mate| (mate as usize).max(at))
