@@ -95,9 +95,8 @@ impl Body<'_, '_> {
             tokens = lex(&text);
             statement = is_statement(&Source::new(&text, &tokens));
         }
-        let open = statement || tokens.list.iter().any(|token| token.kind == Kind::Assign);
-        if open && source.kind(*i) == Kind::Shl && *i < end {
-            let stop = (*i..end).find(|&t| source.kind(t) == Kind::Semi).unwrap_or(end);
+        if source.kind(*i) == Kind::Shl && *i < end {
+            let stop = operand_end(source, *i, end);
             let rest = source.slice(*i, stop);
             self.expanded += rest.len();
             text.push(' ');
@@ -147,4 +146,17 @@ fn is_statement(source: &Source) -> bool {
         Kind::Do | Kind::If | Kind::For | Kind::While | Kind::Switch | Kind::LBrace | Kind::Return
     );
     first || source.tokens.iter().any(|token| token.kind == Kind::Semi)
+}
+
+/// Where the expression that begins at `at` ends, at a comma at the latest.
+fn operand_end(source: &Source, at: usize, end: usize) -> usize {
+    let mut i = at;
+    while i < end {
+        match source.kind(i) {
+            Kind::Semi | Kind::Comma | Kind::Colon | Kind::Question => return i,
+            Kind::RParen | Kind::RBracket | Kind::RBrace => return i,
+            _ => i = source.past(i),
+        }
+    }
+    i.min(end)
 }

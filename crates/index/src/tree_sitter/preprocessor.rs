@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::conditions::{self, Environment};
 use super::directives::{Directive, DirectiveKind};
 use super::includes::{Resolver, operand};
-use super::lexer::Tokens;
+use super::lexer::{Kind, Token, Tokens};
 use super::types::{Name, name};
 
 /// Includes within includes that are followed.
@@ -200,7 +200,7 @@ impl<'a> Walker<'a> {
         let text = self.texts[file as usize];
         let directives: &'a [Directive] = &self.tokens[file as usize].directives;
         let tokens = self.tokens[file as usize].list.len() as u32;
-        let other = alternatives(directives, tokens);
+        let other = alternatives(directives, &self.tokens[file as usize].list);
         let mut verdict = Verdict::default();
         let mut defined = Defined::default();
         let mut groups: Vec<Group> = Vec::new();
@@ -278,17 +278,18 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// For every directive that begins a branch: whether its group has another branch after it, or nothing to read in it.
-fn alternatives(directives: &[Directive], tokens: u32) -> Vec<bool> {
+/// For every directive that begins a branch: whether its group has another branch after it, or nothing in it that could
+/// define something.
+fn alternatives(directives: &[Directive], tokens: &[Token]) -> Vec<bool> {
     let mut other = vec![false; directives.len()];
     let mut open: Vec<usize> = Vec::new();
     for (at, directive) in directives.iter().enumerate() {
-        let empty = |start: usize| directives[start].token == directive.token;
         match directive.kind {
             DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => open.push(at),
             DirectiveKind::Endif => {
                 if let Some(start) = open.pop() {
-                    other[start] = empty(start);
+                    let range = directives[start].token as usize..directive.token as usize;
+                    other[start] = !defines(&tokens[range]);
                 }
             }
             DirectiveKind::Define | DirectiveKind::Undef | DirectiveKind::Include => {}
@@ -301,7 +302,11 @@ fn alternatives(directives: &[Directive], tokens: u32) -> Vec<bool> {
         }
     }
     for start in open {
-        other[start] = directives[start].token == tokens;
+        other[start] = !defines(&tokens[directives[start].token as usize..]);
     }
     other
+}
+
+fn defines(tokens: &[Token]) -> bool {
+    tokens.iter().any(|token| matches!(token.kind, Kind::LBrace | Kind::RBrace))
 }
