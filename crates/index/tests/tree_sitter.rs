@@ -233,3 +233,23 @@ fn the_number_of_threads_changes_nothing() {
     assert_eq!(one, run(2));
     assert_eq!(one, run(7));
 }
+
+#[test]
+fn functions_as_c_once_wrote_them_are_found() {
+    let source = "\
+int twice(int n);
+struct item { int (*get)(void); };
+static int sum(first, items, count)
+    int first;
+    struct item *items, **more;
+    char name[4];
+{ return twice(first); }
+int twice(n)
+    int n;
+{ return n + n; }
+int all() { return sum(1, 0, 2); }
+";
+    let project = parse(&[("a.c", source)]);
+    assert_eq!(functions(&project), ["sum", "twice", "all"]);
+    assert_eq!(calls(&project), ["sum -> twice in C", "all -> sum in C@a.c"]);
+}

@@ -67,6 +67,9 @@ pub(crate) fn calls(symbols: &Symbols, file: u32, number: u32, scope: Option<Sco
     }
     body.default_arguments(&source, raw.name.1 as usize);
     body.declared_defaults(&function.declarations, (file, number));
+    if source.past_old_style(raw.name.1 as usize) == Some(open as usize) {
+        body.statements(&source, source.past(raw.name.1 as usize), open as usize);
+    }
     body.statements(&source, open as usize + 1, close as usize);
     let mut functions = body.calls;
     functions.sort_unstable();

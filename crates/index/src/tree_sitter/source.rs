@@ -79,6 +79,35 @@ impl<'a> Source<'a> {
         None
     }
 
+    /// The body's `{` of a function as C once wrote it, `f(a, b) int a; char *b; {`, whose `(` is at `open`.
+    pub(crate) fn past_old_style(&self, open: usize) -> Option<usize> {
+        const LONGEST: usize = 400;
+        let close = self.mate(open);
+        let names = (open + 1..close).all(|i| matches!(self.kind(i), Kind::Ident | Kind::Comma));
+        if !names || close <= open + 1 {
+            return None;
+        }
+        let mut i = close + 1;
+        while i < self.len().min(close + LONGEST) {
+            match self.kind(i) {
+                Kind::LBrace if self.kind(i - 1) == Kind::Semi => return Some(i),
+                Kind::Ident
+                | Kind::Builtin
+                | Kind::Const
+                | Kind::Volatile
+                | Kind::Specifier
+                | Kind::Class
+                | Kind::Enum
+                | Kind::Star
+                | Kind::Comma
+                | Kind::Semi => i += 1,
+                Kind::LParen | Kind::LBracket if i > close + 1 => i = self.past(i),
+                _ => return None,
+            }
+        }
+        None
+    }
+
     /// Whether tokens `at` and `at + 1` touch.
     pub(crate) fn adjacent(&self, at: usize) -> bool {
         at + 1 < self.len() && self.tokens[at].end == self.tokens[at + 1].start

@@ -38,8 +38,10 @@ impl Writer<'_> {
                     }
                 }
                 Kind::LParen => {
+                    let open = i;
                     i = self.parameters(i);
                     parameters = true;
+                    i = self.source.past_old_style(open).unwrap_or(i);
                 }
                 Kind::LBracket => {
                     self.out.text.push_str("[] ");
