@@ -253,3 +253,12 @@ int all() { return sum(1, 0, 2); }
     assert_eq!(functions(&project), ["sum", "twice", "all"]);
     assert_eq!(calls(&project), ["sum -> twice in C", "all -> sum in C@a.c"]);
 }
+
+#[test]
+fn prototypes_in_macros_declare_functions() {
+    let header = "#define OF(args) args\nextern int twice OF((int n));\n";
+    let source =
+        "#include \"a.h\"\nint twice(n) int n; { return n + n; }\nint all() { return twice(1); }\n";
+    let project = parse(&[("a.h", header), ("a.c", source)]);
+    assert_eq!(calls(&project), ["all -> twice in C"]);
+}
