@@ -262,3 +262,11 @@ fn prototypes_in_macros_declare_functions() {
     let project = parse(&[("a.h", header), ("a.c", source)]);
     assert_eq!(calls(&project), ["all -> twice in C"]);
 }
+
+#[test]
+fn functions_are_local_to_their_file_by_a_macro_too() {
+    let one = "#define local static\nlocal int inf(int n) { return n; }\nint one(void) { return inf(1); }\n";
+    let two = "#define local static\nlocal int inf(int n) { return n; }\nint two(void) { return inf(1); }\n";
+    let project = parse(&[("one.c", one), ("two.c", two)]);
+    assert_eq!(calls(&project), ["one -> inf in C@one.c", "two -> inf in C@two.c"]);
+}
