@@ -270,3 +270,15 @@ fn functions_are_local_to_their_file_by_a_macro_too() {
     let project = parse(&[("one.c", one), ("two.c", two)]);
     assert_eq!(calls(&project), ["one -> inf in C@one.c", "two -> inf in C@two.c"]);
 }
+
+#[test]
+fn empty_macros_in_types_say_nothing() {
+    let source = "\
+#define FAR
+typedef struct stream_s { int n; } stream;
+typedef stream FAR *stream_pointer;
+int end(stream_pointer strm) { return 0; }
+int all(void) { stream strm; return end(&strm); }
+";
+    assert_eq!(calls(&parse(&[("a.c", source)])), ["all -> end in C"]);
+}
