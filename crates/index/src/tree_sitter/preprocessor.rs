@@ -213,35 +213,21 @@ impl<'a> Walker<'a> {
                 DirectiveKind::Define if active => {
                     verdict.defines.push((directive.start, directive.end));
                     let (macro_name, rest) = definition(operand);
-                    let macro_name = name(macro_name);
-                    if self.wanted.contains(&macro_name) {
-                        defined.insert(macro_name, Some(rest));
-                    }
+                    self.note(macro_name, Some(rest), &mut defined);
                 }
                 DirectiveKind::Undef if active => {
-                    let macro_name = name(definition(operand).0);
-                    if self.wanted.contains(&macro_name) {
-                        defined.insert(macro_name, None);
-                    }
+                    self.note(definition(operand).0, None, &mut defined)
                 }
                 DirectiveKind::Include if active => {
                     self.include(file, operand, &mut verdict, &mut defined)
                 }
                 DirectiveKind::Define | DirectiveKind::Undef | DirectiveKind::Include => {}
-                DirectiveKind::Endif => active = groups.pop().map_or(active, |group| group.outer),
-                DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => {
-                    let seen = self.seen(&defined, file);
-                    let taken = active && conditions::takes(directive.kind, operand, other, &seen);
-                    groups.push(Group { outer: active, taken });
-                    active = taken;
-                }
                 _ => {
-                    let Some(group) = groups.last_mut() else { continue };
-                    let seen = self.seen(&defined, file);
-                    active = group.outer
-                        && !group.taken
-                        && conditions::takes(directive.kind, operand, other, &seen);
-                    group.taken |= active;
+                    let takes = || {
+                        let seen = self.seen(&defined, file);
+                        conditions::takes(directive.kind, operand, other, &seen)
+                    };
+                    active = branch(directive.kind, active, &mut groups, takes);
                 }
             }
             match (was, active) {
@@ -260,6 +246,14 @@ impl<'a> Walker<'a> {
         (verdict, defined)
     }
 
+    /// Notes that a macro is defined or not, if any condition asks for it.
+    fn note(&self, macro_name: &str, body: Option<&'a str>, defined: &mut Defined<'a>) {
+        let macro_name = name(macro_name);
+        if self.wanted.contains(&macro_name) {
+            defined.insert(macro_name, body);
+        }
+    }
+
     fn seen<'w>(&'w self, defined: &'w Defined<'a>, file: u32) -> Seen<'w, 'a> {
         Seen { defined, anywhere: &self.anywhere, resolver: &self.resolver, file }
     }
@@ -275,6 +269,29 @@ impl<'a> Walker<'a> {
             }
         }
         verdict.includes.extend(meant);
+    }
+}
+
+/// Whether the text after a directive of a group counts, given whether that before it did.
+fn branch(
+    kind: DirectiveKind,
+    active: bool,
+    groups: &mut Vec<Group>,
+    takes: impl FnOnce() -> bool,
+) -> bool {
+    match kind {
+        DirectiveKind::Endif => groups.pop().map_or(active, |group| group.outer),
+        DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => {
+            let taken = active && takes();
+            groups.push(Group { outer: active, taken });
+            taken
+        }
+        _ => {
+            let Some(group) = groups.last_mut() else { return active };
+            let counts = group.outer && !group.taken && takes();
+            group.taken |= counts;
+            counts
+        }
     }
 }
 
