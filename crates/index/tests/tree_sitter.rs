@@ -233,3 +233,52 @@ fn the_number_of_threads_changes_nothing() {
     assert_eq!(one, run(2));
     assert_eq!(one, run(7));
 }
+
+#[test]
+fn functions_as_c_once_wrote_them_are_found() {
+    let source = "\
+int twice(int n);
+struct item { int (*get)(void); };
+static int sum(first, items, count)
+    int first;
+    struct item *items, **more;
+    char name[4];
+{ return twice(first); }
+int twice(n)
+    int n;
+{ return n + n; }
+int all() { return sum(1, 0, 2); }
+";
+    let project = parse(&[("a.c", source)]);
+    assert_eq!(functions(&project), ["sum", "twice", "all"]);
+    assert_eq!(calls(&project), ["sum -> twice in C", "all -> sum in C@a.c"]);
+}
+
+#[test]
+fn prototypes_in_macros_declare_functions() {
+    let header = "#define OF(args) args\nextern int twice OF((int n));\n";
+    let source =
+        "#include \"a.h\"\nint twice(n) int n; { return n + n; }\nint all() { return twice(1); }\n";
+    let project = parse(&[("a.h", header), ("a.c", source)]);
+    assert_eq!(calls(&project), ["all -> twice in C"]);
+}
+
+#[test]
+fn functions_are_local_to_their_file_by_a_macro_too() {
+    let one = "#define local static\nlocal int inf(int n) { return n; }\nint one(void) { return inf(1); }\n";
+    let two = "#define local static\nlocal int inf(int n) { return n; }\nint two(void) { return inf(1); }\n";
+    let project = parse(&[("one.c", one), ("two.c", two)]);
+    assert_eq!(calls(&project), ["one -> inf in C@one.c", "two -> inf in C@two.c"]);
+}
+
+#[test]
+fn empty_macros_in_types_say_nothing() {
+    let source = "\
+#define FAR
+typedef struct stream_s { int n; } stream;
+typedef stream FAR *stream_pointer;
+int end(stream_pointer strm) { return 0; }
+int all(void) { stream strm; return end(&strm); }
+";
+    assert_eq!(calls(&parse(&[("a.c", source)])), ["all -> end in C"]);
+}

@@ -281,3 +281,28 @@ fn functions_of_c_are_told_apart_from_those_of_other_languages() {
     ]);
     assert_ne!(project.definitions[0].key, project.definitions[1].key);
 }
+
+#[test]
+fn a_macro_may_stand_for_the_name_of_another() {
+    let source = "\
+struct Log { Log& operator<<(const char* text) { return *this; } };
+Log log() { return Log(); }
+#define CONCAT(a, b) CONCAT2(a, b)
+#define CONCAT2(a, b) a##b
+#define CHECK_EQ(a, b) (a == b ? log() : log())
+#define CHECK_VALUE(relation, value) CONCAT(CHECK_, relation)(value, 1) << \"value\"
+void all() { CHECK_VALUE(EQ, 2); }
+";
+    assert_eq!(from(source, "all"), ["Log::operator<<(const char*)", "log()"]);
+}
+
+#[test]
+fn temporaries_do_not_bind_to_plain_references_of_templates() {
+    let source = "\
+template <typename T> void keep(T& value) {}
+template <typename T> void keep(const T& value) {}
+int make() { return 1; }
+void all() { keep(make()); }
+";
+    assert_eq!(from(source, "all"), ["keep(const T&)<t:void>", "make()"]);
+}

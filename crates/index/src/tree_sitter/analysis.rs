@@ -66,6 +66,10 @@ pub(crate) fn calls(symbols: &Symbols, file: u32, number: u32, scope: Option<Sco
         body.member_initialisers(&source, colon as usize + 1, open as usize);
     }
     body.default_arguments(&source, raw.name.1 as usize);
+    body.declared_defaults(&function.declarations, (file, number));
+    if source.past_old_style(raw.name.1 as usize) == Some(open as usize) {
+        body.statements(&source, source.past(raw.name.1 as usize), open as usize);
+    }
     body.statements(&source, open as usize + 1, close as usize);
     let mut functions = body.calls;
     functions.sort_unstable();
@@ -170,6 +174,19 @@ impl Body<'_, '_> {
             }
             _ => None,
         })
+    }
+
+    /// Calls in the defaults that other declarations of the function give.
+    fn declared_defaults(&mut self, declarations: &[(u32, u32)], definition: (u32, u32)) {
+        for &(file, number) in declarations.iter().filter(|&&place| place != definition) {
+            let raw = &self.symbols.files[file as usize].declarations.functions[number as usize];
+            if raw.body.is_none() && !raw.from_macro {
+                let source = self.symbols.source(file);
+                let own = std::mem::replace(&mut self.file, file);
+                self.default_arguments(&source, raw.name.1 as usize);
+                self.file = own;
+            }
+        }
     }
 
     /// Calls in the defaults of the definition's own parameters.

@@ -22,7 +22,7 @@ pub(crate) enum Integer {
 /// Floating-point types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Float {
-    Float,
+    Single,
     Double,
     LongDouble,
 }
@@ -60,7 +60,7 @@ impl Base {
     /// What converting one arithmetic type to another costs, by the standard's ranks.
     pub(crate) fn arithmetic_conversion(&self, to: &Self) -> u32 {
         let promotes = match (self, to) {
-            (Self::Float(Float::Float), Self::Float(Float::Double)) => true,
+            (Self::Float(Float::Single), Self::Float(Float::Double)) => true,
             (Self::Float(_), _) => false,
             (_, Self::Integer(_)) => self.promoted() == *to,
             _ => false,
@@ -81,7 +81,7 @@ pub(crate) fn literal(text: &str) -> Type {
     let digit = |c: char| c.is_ascii_digit() || (hexadecimal && c.is_ascii_hexdigit()) || c == '\'';
     if float {
         let base = match text.as_bytes().last() {
-            Some(b'f' | b'F') => Float::Float,
+            Some(b'f' | b'F') => Float::Single,
             Some(b'l' | b'L') => Float::LongDouble,
             _ => Float::Double,
         };
@@ -116,7 +116,7 @@ pub(crate) fn of_words<'w>(words: impl Iterator<Item = &'w str>) -> Base {
             "bool" | "_Bool" => base = Base::Bool,
             "char" | "char8_t" => base = Base::Char,
             "wchar_t" | "char16_t" | "char32_t" => base = Base::Integer(Integer::Wide),
-            "float" => base = Base::Float(Float::Float),
+            "float" => base = Base::Float(Float::Single),
             "double" => base = Base::Float(Float::Double),
             "__uint128_t" => base = Base::Integer(Integer::UnsignedLongLong),
             "__int128" | "__int128_t" => base = Base::Integer(Integer::LongLong),
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(integer("0xFFFFFFFF"), Base::Integer(Integer::Unsigned));
         assert_eq!(integer("4'000'000'000"), Base::Integer(Integer::Long));
         assert_eq!(integer("1uLL"), Base::Integer(Integer::UnsignedLongLong));
-        assert_eq!(integer("1.5f"), Base::Float(Float::Float));
+        assert_eq!(integer("1.5f"), Base::Float(Float::Single));
         assert_eq!(integer("1e5"), Base::Float(Float::Double));
         assert_eq!(integer("0x1f"), Base::INT);
     }

@@ -20,6 +20,9 @@ impl Body<'_, '_> {
     pub(crate) fn call(&mut self, value: Value, arguments: Vec<Value>) -> Value {
         match value.callee {
             Callee::Functions(functions) => self.call_functions(functions, &arguments),
+            Callee::Type(_) if arguments.iter().any(|argument| argument.ty.is_dependent()) => {
+                Value::temporary(Type::of(Base::Dependent))
+            }
             Callee::Type(ty) => {
                 let same = arguments.len() == 1
                     && arguments[0].ty.class().is_some()
@@ -305,7 +308,7 @@ impl Body<'_, '_> {
             return;
         }
         let constructors = &self.symbols.scope(class).constructors;
-        if arguments.iter().any(|argument| argument.ty.is_dependent()) && constructors.len() > 1 {
+        if arguments.iter().any(|argument| argument.ty.is_dependent()) {
             return;
         }
         if let [argument] = arguments

@@ -87,11 +87,17 @@ impl Body<'_, '_> {
     fn expanded(&mut self, source: &Source, i: &mut usize, end: usize, mut text: String) -> Value {
         let mut tokens = lex(&text);
         let mut statement = is_statement(&Source::new(&text, &tokens));
-        let open = statement || tokens.list.iter().any(|token| token.kind == Kind::Assign);
-        if open && source.kind(*i) == Kind::Shl && *i < end {
-            let stop = (*i..end).find(|&t| source.kind(t) == Kind::Semi).unwrap_or(end);
-            let bytes = source.tokens[*i].start as usize..source.tokens[stop - 1].end as usize;
-            let rest = source.text.get(bytes).unwrap_or("");
+        // What is called is what the macro stands for.
+        if source.kind(*i) == Kind::LParen && *i < end && !statement {
+            let past = source.past(*i);
+            text.push_str(source.slice(*i, past));
+            *i = past;
+            tokens = lex(&text);
+            statement = is_statement(&Source::new(&text, &tokens));
+        }
+        if source.kind(*i) == Kind::Shl && *i < end {
+            let stop = operand_end(source, *i, end);
+            let rest = source.slice(*i, stop);
             self.expanded += rest.len();
             text.push(' ');
             text.push_str(rest);
@@ -140,4 +146,17 @@ fn is_statement(source: &Source) -> bool {
         Kind::Do | Kind::If | Kind::For | Kind::While | Kind::Switch | Kind::LBrace | Kind::Return
     );
     first || source.tokens.iter().any(|token| token.kind == Kind::Semi)
+}
+
+/// Where the expression that begins at `at` ends, at a comma at the latest.
+fn operand_end(source: &Source, at: usize, end: usize) -> usize {
+    let mut i = at;
+    while i < end {
+        match source.kind(i) {
+            Kind::Semi | Kind::Comma | Kind::Colon | Kind::Question => return i,
+            Kind::RParen | Kind::RBracket | Kind::RBrace => return i,
+            _ => i = source.past(i),
+        }
+    }
+    i.min(end)
 }

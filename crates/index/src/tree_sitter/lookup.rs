@@ -59,12 +59,10 @@ impl<'a> Symbols<'a> {
         if depth >= 6 {
             return;
         }
-        if data.kind == ScopeKind::Class {
-            if found.is_empty() {
-                for base in &data.bases {
-                    if let Base::Class(base, _) = base.base {
-                        self.collect(base, wanted, file, depth + 1, found);
-                    }
+        if data.kind == ScopeKind::Class && found.is_empty() {
+            for base in &data.bases {
+                if let Base::Class(base, _) = base.base {
+                    self.collect(base, wanted, file, depth + 1, found);
                 }
             }
         }
@@ -315,8 +313,17 @@ impl<'a> Symbols<'a> {
                 let place = place.deeper()?;
                 let (scope, file, range) = self.usings[id as usize];
                 let inner = Place { file, scope, template: &[], types: &[], ..place };
-                self.parse_type(&self.source(file), range.0 as usize, range.1 as usize, inner)
-                    .map(|(ty, _)| ty)
+                let target = self.source(file);
+                let (ty, _) =
+                    self.parse_type(&target, range.0 as usize, range.1 as usize, inner)?;
+                match (&ty.base, component.arguments) {
+                    (Base::Class(scope, None), Some((start, end))) => {
+                        let arguments = self.type_arguments(source, start, end, place);
+                        let arguments = (!arguments.is_empty()).then(|| arguments.into());
+                        Some(Type::of(Base::Class(*scope, arguments)))
+                    }
+                    _ => Some(ty),
+                }
             }
             _ => None,
         }

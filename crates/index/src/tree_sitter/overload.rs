@@ -97,6 +97,17 @@ impl<'a> Symbols<'a> {
             let misfit = to.pointer > from.pointer
                 && !from.is_dependent()
                 && !matches!(from.base, Base::Null | Base::Class(..));
+            // An object that ends with the expression does not bind to a plain reference.
+            let bare = matches!(to.base, Base::Parameter(_)) && to.pointer == 0;
+            if bare
+                && to.reference == Reference::Left
+                && !to.constant
+                && !from.constant
+                && value.category == Category::Temporary
+                && !from.is_dependent()
+            {
+                return None;
+            }
             let deduced = matches!(to.base, Base::Parameter(_)) && !from.is_dependent();
             return (!misfit).then_some(if deduced { 1 } else { 5 });
         }

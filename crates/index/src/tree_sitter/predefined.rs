@@ -12,6 +12,7 @@ pub(crate) fn value(name: &str, is_c: bool) -> Option<Option<i64>> {
         "__GNUC__" | "__SIZEOF_INT__" | "__SIZEOF_FLOAT__" | "__SIZEOF_WCHAR_T__" => Some(4),
         "__GNUC_MINOR__" | "__SIZEOF_SHORT__" | "__GLIBC__" => Some(2),
         "__clang__"
+        | "__llvm__"
         | "__linux__"
         | "__linux"
         | "linux"

@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::conditions::{self, Environment};
 use super::directives::{Directive, DirectiveKind};
 use super::includes::{Resolver, operand};
-use super::lexer::Tokens;
+use super::lexer::{Kind, Token, Tokens};
 use super::types::{Name, name};
 
 /// Includes within includes that are followed.
@@ -200,7 +200,7 @@ impl<'a> Walker<'a> {
         let text = self.texts[file as usize];
         let directives: &'a [Directive] = &self.tokens[file as usize].directives;
         let tokens = self.tokens[file as usize].list.len() as u32;
-        let other = alternatives(directives, tokens);
+        let other = alternatives(directives, &self.tokens[file as usize].list);
         let mut verdict = Verdict::default();
         let mut defined = Defined::default();
         let mut groups: Vec<Group> = Vec::new();
@@ -213,35 +213,21 @@ impl<'a> Walker<'a> {
                 DirectiveKind::Define if active => {
                     verdict.defines.push((directive.start, directive.end));
                     let (macro_name, rest) = definition(operand);
-                    let macro_name = name(macro_name);
-                    if self.wanted.contains(&macro_name) {
-                        defined.insert(macro_name, Some(rest));
-                    }
+                    self.note(macro_name, Some(rest), &mut defined);
                 }
                 DirectiveKind::Undef if active => {
-                    let macro_name = name(definition(operand).0);
-                    if self.wanted.contains(&macro_name) {
-                        defined.insert(macro_name, None);
-                    }
+                    self.note(definition(operand).0, None, &mut defined)
                 }
                 DirectiveKind::Include if active => {
                     self.include(file, operand, &mut verdict, &mut defined)
                 }
                 DirectiveKind::Define | DirectiveKind::Undef | DirectiveKind::Include => {}
-                DirectiveKind::Endif => active = groups.pop().map_or(active, |group| group.outer),
-                DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => {
-                    let seen = self.seen(&defined, file);
-                    let taken = active && conditions::takes(directive.kind, operand, other, &seen);
-                    groups.push(Group { outer: active, taken });
-                    active = taken;
-                }
                 _ => {
-                    let Some(group) = groups.last_mut() else { continue };
-                    let seen = self.seen(&defined, file);
-                    active = group.outer
-                        && !group.taken
-                        && conditions::takes(directive.kind, operand, other, &seen);
-                    group.taken |= active;
+                    let takes = || {
+                        let seen = self.seen(&defined, file);
+                        conditions::takes(directive.kind, operand, other, &seen)
+                    };
+                    active = branch(directive.kind, active, &mut groups, takes);
                 }
             }
             match (was, active) {
@@ -258,6 +244,14 @@ impl<'a> Walker<'a> {
         verdict.includes.sort_unstable();
         verdict.includes.dedup();
         (verdict, defined)
+    }
+
+    /// Notes that a macro is defined or not, if any condition asks for it.
+    fn note(&self, macro_name: &str, body: Option<&'a str>, defined: &mut Defined<'a>) {
+        let macro_name = name(macro_name);
+        if self.wanted.contains(&macro_name) {
+            defined.insert(macro_name, body);
+        }
     }
 
     fn seen<'w>(&'w self, defined: &'w Defined<'a>, file: u32) -> Seen<'w, 'a> {
@@ -278,17 +272,41 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// For every directive that begins a branch: whether its group has another branch after it, or nothing to read in it.
-fn alternatives(directives: &[Directive], tokens: u32) -> Vec<bool> {
+/// Whether the text after a directive of a group counts, given whether that before it did.
+fn branch(
+    kind: DirectiveKind,
+    active: bool,
+    groups: &mut Vec<Group>,
+    takes: impl FnOnce() -> bool,
+) -> bool {
+    match kind {
+        DirectiveKind::Endif => groups.pop().map_or(active, |group| group.outer),
+        DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => {
+            let taken = active && takes();
+            groups.push(Group { outer: active, taken });
+            taken
+        }
+        _ => {
+            let Some(group) = groups.last_mut() else { return active };
+            let counts = group.outer && !group.taken && takes();
+            group.taken |= counts;
+            counts
+        }
+    }
+}
+
+/// For every directive that begins a branch: whether its group has another branch after it, or nothing in it that could
+/// define something.
+fn alternatives(directives: &[Directive], tokens: &[Token]) -> Vec<bool> {
     let mut other = vec![false; directives.len()];
     let mut open: Vec<usize> = Vec::new();
     for (at, directive) in directives.iter().enumerate() {
-        let empty = |start: usize| directives[start].token == directive.token;
         match directive.kind {
             DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => open.push(at),
             DirectiveKind::Endif => {
                 if let Some(start) = open.pop() {
-                    other[start] = empty(start);
+                    let range = directives[start].token as usize..directive.token as usize;
+                    other[start] = !defines(&tokens[range]);
                 }
             }
             DirectiveKind::Define | DirectiveKind::Undef | DirectiveKind::Include => {}
@@ -301,7 +319,11 @@ fn alternatives(directives: &[Directive], tokens: u32) -> Vec<bool> {
         }
     }
     for start in open {
-        other[start] = directives[start].token == tokens;
+        other[start] = !defines(&tokens[directives[start].token as usize..]);
     }
     other
+}
+
+fn defines(tokens: &[Token]) -> bool {
+    tokens.iter().any(|token| matches!(token.kind, Kind::LBrace | Kind::RBrace))
 }

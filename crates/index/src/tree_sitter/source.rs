@@ -32,6 +32,15 @@ impl<'a> Source<'a> {
             .unwrap_or("")
     }
 
+    /// The text from token `start` to the one before `end`.
+    pub(crate) fn slice(&self, start: usize, end: usize) -> &'a str {
+        let bytes = |start: usize, end: usize| {
+            let (first, last) = (self.tokens.get(start)?, self.tokens.get(end.checked_sub(1)?)?);
+            self.text.get(first.start as usize..last.end as usize)
+        };
+        bytes(start, end).unwrap_or("")
+    }
+
     /// The partner of bracket `at`; a bracket without one is its own, so this never goes back.
     pub(crate) fn mate(&self, at: usize) -> usize {
         self.mate.get(at).map_or(at, |&mate| (mate as usize).max(at))
@@ -66,6 +75,35 @@ impl<'a> Source<'a> {
                 _ => {}
             }
             i += 1;
+        }
+        None
+    }
+
+    /// The body's `{` of a function as C once wrote it, `f(a, b) int a; char *b; {`, whose `(` is at `open`.
+    pub(crate) fn past_old_style(&self, open: usize) -> Option<usize> {
+        const LONGEST: usize = 400;
+        let close = self.mate(open);
+        let names = (open + 1..close).all(|i| matches!(self.kind(i), Kind::Ident | Kind::Comma));
+        if !names || close <= open + 1 {
+            return None;
+        }
+        let mut i = close + 1;
+        while i < self.len().min(close + LONGEST) {
+            match self.kind(i) {
+                Kind::LBrace if self.kind(i - 1) == Kind::Semi => return Some(i),
+                Kind::Ident
+                | Kind::Builtin
+                | Kind::Const
+                | Kind::Volatile
+                | Kind::Specifier
+                | Kind::Class
+                | Kind::Enum
+                | Kind::Star
+                | Kind::Comma
+                | Kind::Semi => i += 1,
+                Kind::LParen | Kind::LBracket if i > close + 1 => i = self.past(i),
+                _ => return None,
+            }
         }
         None
     }

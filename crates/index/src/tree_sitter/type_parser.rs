@@ -3,6 +3,7 @@
 use super::arithmetic;
 use super::lexer::Kind;
 use super::lookup::{Component, Place};
+use super::macros::Role;
 use super::source::Source;
 use super::standard;
 use super::symbols::Symbols;
@@ -63,6 +64,13 @@ impl<'a> Symbols<'a> {
                 Kind::Star => ty = ty.pointer_to(),
                 Kind::Amp => ty.reference = Reference::Left,
                 Kind::AmpAmp => ty.reference = Reference::Right,
+                // An empty macro, such as `FAR`.
+                Kind::Ident
+                    if matches!(source.kind(i + 1), Kind::Star | Kind::Amp | Kind::Const)
+                        && self
+                            .macros
+                            .get(source.text(i))
+                            .is_some_and(|definition| definition.role == Role::Decoration) => {}
                 _ => break,
             }
             i += 1;

@@ -4,6 +4,7 @@ use super::super::calls::functions;
 use super::super::declarations::{RawFunction, RawScopeKind};
 use super::super::lexer::Kind;
 use super::super::lookup::Place;
+use super::super::macros::Role;
 use super::super::names::{FunctionName, function_name, parameter_tokens, signature};
 use super::super::source::Source;
 use super::super::symbols::*;
@@ -61,7 +62,7 @@ impl Merger<'_> {
                 scope = self.symbols.scope(scope).parent;
             }
         }
-        let is_static = (raw.start..raw.name.0).any(|i| source.kind(i as usize) == Kind::Static);
+        let is_static = (raw.start..raw.name.0).any(|i| self.is_static(source, i as usize));
         if !path.qualifiers.is_empty() {
             let found =
                 self.symbols.qualifier(source, &path.qualifiers, false, Place::new(file, scope));
@@ -146,6 +147,18 @@ impl Merger<'_> {
             function.definitions.push((file, number));
         }
         id
+    }
+
+    /// Whether token `at` is `static` or a macro for it.
+    fn is_static(&self, source: &Source, at: usize) -> bool {
+        match source.kind(at) {
+            Kind::Static => true,
+            Kind::Ident => self.symbols.macros.get(source.text(at)).is_some_and(|definition| {
+                definition.role == Role::Decoration
+                    && definition.body.split_whitespace().any(|word| word == "static")
+            }),
+            _ => false,
+        }
     }
 
     /// What tells a function template apart from others with the same parameters.

@@ -38,8 +38,10 @@ impl Writer<'_> {
                     }
                 }
                 Kind::LParen => {
+                    let open = i;
                     i = self.parameters(i);
                     parameters = true;
+                    i = self.source.past_old_style(open).unwrap_or(i);
                 }
                 Kind::LBracket => {
                     self.out.text.push_str("[] ");
@@ -81,6 +83,11 @@ impl Writer<'_> {
                     return i;
                 }
                 Kind::Extern if self.kind(i + 1) == Kind::Str => i += 2,
+                Kind::Ident if !parameters && self.wraps_parameters(i) => {
+                    self.parameters(i + 2);
+                    parameters = true;
+                    i = self.source.past(i + 1);
+                }
                 Kind::Ident => i = self.identifier(start, i, parameters),
                 _ => {
                     self.copy(i);
@@ -89,6 +96,20 @@ impl Writer<'_> {
             }
         }
         i
+    }
+
+    /// Whether a macro such as `OF` in `int f OF((int n));` stands at `at`: compilers that know no prototypes leave out
+    /// what it holds.
+    fn wraps_parameters(&self, at: usize) -> bool {
+        let nested = self.kind(at + 1) == Kind::LParen
+            && self.kind(at + 2) == Kind::LParen
+            && self.source.past(at + 2) == self.source.mate(at + 1);
+        nested
+            && self.macros.get(self.source.text(at)).is_some_and(|definition| {
+                let parameters = definition.parameters.as_deref().unwrap_or(&[]);
+                let [parameter] = parameters else { return false };
+                definition.body == *parameter || definition.body == "()"
+            })
     }
 
     /// A name in a declaration, unless it is a macro that decorates it.
