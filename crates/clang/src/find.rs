@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::library::{Library, OLDEST};
+use crate::library::{Library, LoadError, OLDEST};
 
 /// The first file that may be libclang, can be loaded, is new enough and has every function that is needed, of:
 /// `LIBCLANG_PATH` (the file or its folder), the PyPI wheel of an active virtual environment, LLVM's folders and the
@@ -20,18 +20,46 @@ pub fn find() -> Option<Library> {
         .find_map(|path| Library::load(&path).ok())
 }
 
+/// The first usable libclang in `folder`: directly, or where an installation of LLVM, a Python environment or an
+/// unpacked wheel keeps it. The error is that of the last file that is called like one.
+pub fn find_in(folder: &Path) -> Result<Library, LoadError> {
+    let mut result = Err(LoadError::Open {
+        path: folder.to_path_buf(),
+        detail: "no libclang in this folder".to_string(),
+    });
+    for path in below(folder) {
+        result = Library::load(&path);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// Files called like libclang in the places below `folder` where they are usual.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = libraries_in(folder);
+    for usual in ["native", "clang/native", "lib", "lib64"] {
+        found.extend(libraries_in(&folder.join(usual)));
+    }
+    found.extend(wheels_under(&folder.join("lib")));
+    // `NAME.data/platlib` is where a wheel's archive has what goes to the packages' folder.
+    let mut parts = entries(folder);
+    parts.sort();
+    found.extend(parts.into_iter().flat_map(|part| wheel_in(&part.join("platlib"))));
+    found
+}
+
 fn named() -> Vec<PathBuf> {
     match env::var_os("LIBCLANG_PATH").map(PathBuf::from) {
-        Some(path) if path.is_dir() => libraries_in(&path),
+        Some(path) if path.is_dir() => below(&path),
         path => path.into_iter().collect(),
     }
 }
 
 fn wheel_of_environment() -> Vec<PathBuf> {
-    let environment = env::var_os("VIRTUAL_ENV");
-    environment
-        .map(|environment| wheels_under(&Path::new(&environment).join("lib")))
-        .unwrap_or_default()
+    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(env::var_os);
+    active.flat_map(|environment| wheels_under(&Path::new(&environment).join("lib"))).collect()
 }
 
 fn system_libraries() -> Vec<PathBuf> {
@@ -168,5 +196,28 @@ mod tests {
         fs::create_dir_all(&native).unwrap();
         fs::write(native.join("libclang.so"), "").unwrap();
         assert_eq!(wheels_under(&folder.path().join("lib")), [native.join("libclang.so")]);
+    }
+
+    #[test]
+    fn finds_what_lies_below_a_folder_that_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        for (named, library) in [
+            ("environment", "environment/lib/python3.12/site-packages/clang/native/libclang.so"),
+            ("packages", "packages/clang/native/libclang.so"),
+            ("packages/clang", "packages/clang/native/libclang.so"),
+            ("wheel", "wheel/libclang-18.1.1.data/platlib/clang/native/libclang.so"),
+            ("llvm", "llvm/lib/libclang.so.1"),
+            ("plain", "plain/libclang-14.so.1"),
+        ] {
+            let library = root.path().join(library);
+            fs::create_dir_all(library.parent().unwrap()).unwrap();
+            fs::write(&library, "").unwrap();
+            assert_eq!(below(&root.path().join(named)), std::slice::from_ref(&library));
+            // It is none, and the error names it.
+            let error = find_in(&root.path().join(named)).unwrap_err().to_string();
+            assert!(error.contains(&*library.to_string_lossy()), "{error}");
+        }
+        let empty = find_in(&root.path().join("nowhere")).unwrap_err().to_string();
+        assert!(empty.contains("no libclang in this folder"), "{empty}");
     }
 }

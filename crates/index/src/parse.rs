@@ -25,7 +25,8 @@ pub enum ParserChoice {
 pub struct ParseOptions {
     /// Which parser to take.
     pub parser: ParserChoice,
-    /// The libclang to load, in place of looking for one.
+    /// The libclang to load, in place of looking for one: the file, or a folder that has it, such as an unpacked wheel or
+    /// a Python environment.
     pub libclang: Option<PathBuf>,
     /// The compile database, in place of the project's `compile_commands.json` or `build/compile_commands.json`.
     pub compile_commands: Option<PathBuf>,
@@ -96,10 +97,13 @@ pub fn parse(
 fn library(options: &ParseOptions) -> Result<Option<Library>, IndexError> {
     match (&options.libclang, options.parser) {
         (_, ParserChoice::TreeSitter) => Ok(None),
-        (Some(path), _) => Library::load(path).map(Some).map_err(|error| IndexError::Libclang {
-            path: path.clone(),
-            detail: error.to_string(),
-        }),
+        (Some(path), _) => {
+            let found = if path.is_dir() { kiln_clang::find_in(path) } else { Library::load(path) };
+            found.map(Some).map_err(|error| IndexError::Libclang {
+                path: path.clone(),
+                detail: error.to_string(),
+            })
+        }
         (None, _) => Ok(kiln_clang::find()),
     }
 }

@@ -349,6 +349,67 @@ int f() { return from_header() + (name[0] == 'x'); }
 }
 
 #[test]
+fn a_database_of_lists_response_files_relative_folders_and_a_unit_that_is_not_there() {
+    let written = write(&[
+        ("inc lude/x.h", "#pragma once\ninline int from_header() { return VALUE; }\n"),
+        ("src/a.cc", "#include <x.h>\nint f() { return from_header(); }\n"),
+        ("src/broken.cc", "#include <x.h>\nint g() { nothing(); return from_header(); }\n"),
+    ]);
+    let build = written.folder.path().join("build");
+    fs::create_dir_all(&build).unwrap();
+    fs::write(build.join("flags.rsp"), "-DVALUE=3 \"-I../inc lude\"\n").unwrap();
+    let entry = |file: &str| {
+        format!(
+            r#"{{"directory": ".", "file": "{file}", "arguments": ["c++", "@flags.rsp", "-c", "{file}"]}}"#
+        )
+    };
+    let all = ["../src/a.cc", "../src/gone.cc", "../src/broken.cc"].map(entry).join(",");
+    fs::write(build.join("compile_commands.json"), format!("[{all}]")).unwrap();
+    let Some(project) = clang_project(run(written.input, &options()).unwrap()) else {
+        return;
+    };
+    assert_eq!((project.units, project.units_with_errors), (2, 1), "{:?}", project.failures);
+    assert_eq!(project.failures[0].file, "src/broken.cc");
+    assert_eq!(calls(&project), pairs(&[("f:2", "from_header:2"), ("g:2", "from_header:2")]));
+}
+
+#[test]
+fn a_crash_of_the_parser_costs_one_unit() {
+    let Some(project) = with_clang(&[
+        ("crash.cc", "int before() { return 1; }\n#pragma clang __debug crash\n"),
+        ("fine.cc", "int g() { return 1; }\nint f() { return g(); }\n"),
+    ]) else {
+        return;
+    };
+    assert_eq!((project.units, project.units_with_errors), (2, 1));
+    let failures: Vec<_> = project.failures.iter().map(|f| (f.file.as_str(), f.cause)).collect();
+    assert_eq!(failures, [("crash.cc", FailureCause::ParserFailed)]);
+    assert_eq!(names(&project), ["before", "g", "f"], "the embedded parser helps out");
+    assert_eq!(calls(&project), pairs(&[("f:2", "g:1")]));
+}
+
+#[test]
+fn a_libclang_may_be_named_by_its_folder() {
+    let written = write(&[("a.cc", "int f() { return 1; }\n")]);
+    let named = |path: &Path| ParseOptions { libclang: Some(path.into()), ..options() };
+    let empty = run(written.input.clone(), &named(written.folder.path())).unwrap_err();
+    assert!(empty.to_string().contains("no libclang in this folder"), "{empty}");
+    let Some(installed) = kiln_clang::find() else {
+        eprintln!("SKIPPED: no libclang is installed");
+        return;
+    };
+    let environment = written.folder.path().join("environment");
+    let native = environment.join("lib/python3.11/site-packages/clang/native");
+    fs::create_dir_all(&native).unwrap();
+    std::os::unix::fs::symlink(installed.path(), native.join("libclang.so")).unwrap();
+    for path in [native.join("libclang.so"), native, environment] {
+        let parsed = run(written.input.clone(), &named(&path)).unwrap();
+        assert_eq!(parsed.project.parser, Parser::Clang);
+        assert_eq!(parsed.project.definitions.len(), 1);
+    }
+}
+
+#[test]
 fn flags_are_found_without_a_database() {
     let list = "cmake_minimum_required(VERSION 3.9)
 project(p)

@@ -9,6 +9,9 @@ use super::arguments::{absolute, parser_arguments};
 use super::{Language, Unit};
 use crate::IndexError;
 
+/// Response files within response files; one that names itself must end.
+const MAX_RESPONSE_FILES: usize = 8;
+
 /// How one file is compiled.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Command {
@@ -59,10 +62,28 @@ pub(super) fn read(path: &Path) -> Result<Vec<Command>, IndexError> {
                 return Err(failed(format!("entry {number} ({}): no command", entry.file)));
             }
         };
+        let words = with_response_files(words, &directory, 0);
         let arguments = parser_arguments(&words, &directory, &file);
         Ok(Command { file, arguments })
     };
     entries.into_iter().enumerate().map(command).collect()
+}
+
+/// Puts the words of response files (`@FILE`) in their place. One that cannot be read or has an open quote holds nothing
+/// that could be used.
+fn with_response_files(words: Vec<String>, directory: &Path, depth: usize) -> Vec<String> {
+    let mut all = Vec::with_capacity(words.len());
+    for word in words {
+        match word.strip_prefix('@').filter(|_| depth < MAX_RESPONSE_FILES) {
+            Some(name) => {
+                let text = fs::read_to_string(absolute(directory, name)).ok();
+                let inner = text.and_then(|text| shlex::split(&text)).unwrap_or_default();
+                all.extend(with_response_files(inner, directory, depth + 1));
+            }
+            None => all.push(word),
+        }
+    }
+    all
 }
 
 /// Writes a database of the units as they are parsed.
@@ -109,6 +130,42 @@ mod tests {
     fn takes_lists_of_arguments() {
         let text = r#"[{"directory": "/p", "file": "a.cc", "arguments": ["c++", "-I", "x y", "a.cc"], "output": "a.o"}]"#;
         assert_eq!(read_text(text).unwrap()[0].arguments, ["-I/p/x y"]);
+    }
+
+    #[test]
+    fn folders_count_from_the_databases_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let build = folder.path().join("build");
+        fs::create_dir(&build).unwrap();
+        let path = build.join("compile_commands.json");
+        let text = r#"[{"directory": "sub", "file": "../../a.cc", "command": "c++ -I../include -isystem ../../ext -c ../../a.cc"},
+            {"directory": ".", "file": "../b.cc", "arguments": ["c++", "-I.", "../b.cc"]}]"#;
+        fs::write(&path, text).unwrap();
+        let commands = read(&path).unwrap();
+        let shown = |path: &Path| path.to_string_lossy().into_owned();
+        let (root, include) = (folder.path(), shown(&build.join("include")));
+        assert_eq!(commands[0].file, root.join("a.cc"));
+        let system = ["-isystem".to_string(), shown(&root.join("ext"))];
+        assert_eq!(commands[0].arguments, [&[format!("-I{include}")], &system[..]].concat());
+        assert_eq!(commands[1].file, root.join("b.cc"));
+        assert_eq!(commands[1].arguments, [format!("-I{}", shown(&build))]);
+    }
+
+    #[test]
+    fn response_files_stand_for_their_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("flags.rsp"), "-DA=1 '-Ix y'\n@more.rsp\n").unwrap();
+        fs::write(at("more.rsp"), "-DB @more.rsp").unwrap();
+        fs::write(at("open.rsp"), "-DC 'x").unwrap();
+        let text = r#"[{"directory": ".", "file": "a.cc",
+            "command": "c++ @flags.rsp @missing.rsp @open.rsp -DD -c a.cc"}]"#;
+        fs::write(at("db.json"), text).unwrap();
+        let arguments = read(&at("db.json")).unwrap().remove(0).arguments;
+        let folder = format!("-I{}", at("x y").display());
+        assert_eq!(arguments[..3], ["-DA=1", folder.as_str(), "-DB"]);
+        assert_eq!(arguments.last().unwrap(), "-DD");
+        assert!(!arguments.iter().any(|argument| argument.contains('@')), "{arguments:?}");
     }
 
     #[test]
