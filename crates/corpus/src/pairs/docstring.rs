@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn stars_of_a_margin_go_and_those_of_the_text_stay() {
         let with = "/**\n * Sells.\n *\n * * the first\n   and more\n */";
-        assert_eq!(docstring(with).unwrap(), "Sells.\n\n* the first\n  and more");
+        assert_eq!(docstring(with).unwrap(), "Sells.\n\n* the first\n   and more");
         let without = "/**\n  Sells.\n\n  **Example**::\n\n    sell();\n*/";
         assert_eq!(docstring(without).unwrap(), "Sells.\n\n**Example**::\n\n  sell();");
     }
