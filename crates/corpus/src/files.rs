@@ -72,7 +72,7 @@ pub fn collect_files(
         return Err(CorpusError::NothingUsable { paths: options.sources.clone(), summary });
     }
     let Pass { summary, sinks, .. } = pass;
-    output::publish(&output, sinks, |files| FilesSummary { files, ..summary })
+    output::publish(output, sinks, |files| FilesSummary { files, ..summary })
 }
 
 fn nothing_found(paths: Vec<PathBuf>, listing: FilesSummary) -> CorpusError {

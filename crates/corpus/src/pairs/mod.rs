@@ -143,7 +143,7 @@ pub fn write_pairs(
         let own: Vec<&SourceFile> = files.iter().filter(|file| file.project == number).collect();
         run.project(about, &own)?;
     }
-    run.finish(&output)
+    run.finish(output)
 }
 
 struct Run<'a> {

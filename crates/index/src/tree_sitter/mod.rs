@@ -1,7 +1,7 @@
 //! The embedded parser: no compiler, no flags, nothing but the sources.
 //!
-//! Of every file a small [skeleton](skeleton) without bodies goes through the tree-sitter grammar, which reads its
-//! [declarations]. Those of all files make one [table](symbols) of scopes and names. Bodies are then read from their
+//! Of every file a small skeleton without bodies goes through the tree-sitter grammar, which reads its
+//! declarations. Those of all files make one table of scopes and names. Bodies are then read from their
 //! tokens with the types of what they name in sight, so that calls find their overloads.
 
 mod analysis;
