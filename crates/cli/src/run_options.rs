@@ -110,8 +110,8 @@ options! {
         /// Their share of the tokens [default: 0.1]
         #[arg(long, value_name = "X", help_heading = "Fill-in-the-middle (tokenizers of kind cpp)")]
         pairs_share: f64,
-        /// Share of the documents whose parts are rearranged to prefix, suffix, middle; those longer than a row are left
-        /// as they are [default: 0]
+        /// Share of the documents whose parts are rearranged to prefix, suffix, middle; those longer than a row piece by
+        /// piece [default: 0]
         #[arg(long, value_name = "X", help_heading = "Fill-in-the-middle (tokenizers of kind cpp)")]
         fim_rate: f64,
         /// Share of these in which the suffix comes first [default: 0.5]

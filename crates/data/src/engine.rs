@@ -6,7 +6,7 @@ use crate::batch::Batch;
 use crate::encode::Encode;
 use crate::error::DataError;
 use crate::feed::{Deal, Drawn, Feed};
-use crate::fim::{FimCounts, Infill};
+use crate::fim::{Cuts, FimCounts, Infill};
 use crate::loader::LoaderOptions;
 use crate::mixture::{Mixture, set_seed};
 use crate::packer::Packer;
@@ -133,6 +133,13 @@ impl Engine {
         if let Some(placed) = self.packer.place(&mut self.row) {
             let eos = self.has_eos && placed.ends;
             self.content_tokens += placed.range.len() as u64 - u64::from(eos);
+            if let Some(by_piece) = placed.by_piece {
+                let content = self.row.split_off(self.row.len() - placed.range.len());
+                let content = &content[..content.len() - usize::from(placed.ends)];
+                let start = placed.range.start;
+                let dice = self.feeds[placed.drawn.set as usize].0.dice(placed.drawn, start);
+                self.row.extend(by_piece.rearrange(content, start, dice));
+            }
         }
         Ok(())
     }
@@ -164,7 +171,7 @@ impl Engine {
         let wanted = (wanted as f64 * *weight).ceil() as usize;
         let (drawn, prepared) = feed.next(wanted, self.patience.as_mut())?;
         self.fim += feed.take_counts();
-        self.packer.add(drawn, prepared.tokens, prepared.whole);
+        self.packer.add(drawn, prepared.tokens, prepared.cuts);
         Ok(())
     }
 }
@@ -189,12 +196,13 @@ fn restore(
     }
     for (piece, prepared) in restored {
         let (offset, len) = (piece.offset as usize, prepared.tokens.len());
-        if offset >= len || prepared.whole && (offset > 0 || len > room) {
+        let whole = prepared.cuts == Cuts::Nowhere;
+        if offset >= len || whole && (offset > 0 || len > room) {
             let document = piece.document;
             let why = format!("token {offset} of document {document}, which has {len}");
             return Err(DataError::BadState { why });
         }
-        packer.restore(piece, prepared.tokens, prepared.whole);
+        packer.restore(piece, prepared.tokens, prepared.cuts);
     }
     Ok(())
 }

@@ -188,6 +188,11 @@ impl Feed {
         self.prepare_all(pieces)
     }
 
+    /// The random numbers of the piece of a document that begins at a token.
+    pub(crate) fn dice(&self, drawn: Drawn, offset: usize) -> Dice {
+        Dice::of_piece(self.deal.seed, drawn.epoch, drawn.document, offset as u64)
+    }
+
     fn encode_ahead(&mut self, count: usize, patience: &mut dyn Patience) -> Result<(), DataError> {
         let mut next = self.place;
         let mut chunk = Vec::with_capacity(count);

@@ -13,8 +13,8 @@
 //! furthest behind: of which, in proportion to what was drawn, most still waits. Documents longer than a row are read
 //! side by side and in step, each the faster the longer it is (weighted fair queueing), so that all wait equally long.
 //!
-//! A rearranged document is whole: it goes in as it is or not at all. While there are such, the last piece that can be
-//! cut is kept for the tails. Where nothing can be cut, the longest whole one is used unrearranged and loses that
+//! A document that is rearranged as a whole goes in as it is or not at all. While there are such, the last piece that can be
+//! cut is kept for the tails. One longer than a row is cut, and its pieces leave room for the sentinels that they get. Where nothing can be cut, the longest whole one is used unrearranged and loses that
 //! protection ([`Packer::to_loosen`]).
 //!
 //! A row starts with the oldest piece, whatever its length, once that has waited for
@@ -23,8 +23,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::feed::Drawn;
+use crate::fim::{ADDED, ByPiece, Cuts, LEAST};
 use crate::state::BufferedPiece;
 
 /// No piece waits for (about) more rows than this and the number of buffered documents together.
@@ -45,8 +47,7 @@ struct Piece {
     entered_row: u64,
     /// When it is its turn, on the clock that long documents have in common.
     due: u64,
-    /// It must not be cut.
-    whole: bool,
+    cuts: Cuts,
     /// It was to be rearranged and is not.
     loosened: bool,
 }
@@ -54,6 +55,26 @@ struct Piece {
 impl Piece {
     fn len(&self) -> usize {
         self.tokens.len() - self.offset
+    }
+
+    /// Room that it takes in a row: where it is rearranged, with three sentinels; it has its EOS already.
+    fn size(&self) -> usize {
+        self.len() + if self.is_rearranged() { ADDED - 1 } else { 0 }
+    }
+
+    fn is_rearranged(&self) -> bool {
+        matches!(self.cuts, Cuts::ByPiece(_)) && self.len() >= LEAST
+    }
+
+    /// How many tokens go where there is room for so many, and how they are rearranged there.
+    fn fill(&self, room: usize) -> (usize, Option<Arc<ByPiece>>) {
+        match &self.cuts {
+            Cuts::ByPiece(by_piece) if self.is_rearranged() && room >= ADDED + LEAST => {
+                let count = if self.size() <= room { self.len() } else { room - ADDED };
+                (count, Some(Arc::clone(by_piece)))
+            }
+            _ => (self.len().min(room), None),
+        }
     }
 
     /// Which lengths its document belongs to: those longer than a row are one class, the others go by powers of four.
@@ -71,6 +92,8 @@ pub(crate) struct Placed {
     pub range: Range<usize>,
     /// Whether the document ends here.
     pub ends: bool,
+    /// How they are still to be rearranged: there is room for it.
+    pub by_piece: Option<Arc<ByPiece>>,
 }
 
 /// The buffer of pieces.
@@ -159,22 +182,22 @@ impl Packer {
         self.buffered_tokens
     }
 
-    /// Adds a document with at least one token. One that is `whole` is no longer than a row and is never cut.
-    pub(crate) fn add(&mut self, drawn: Drawn, tokens: Vec<u32>, whole: bool) {
-        debug_assert!(!whole || tokens.len() < self.row_len);
+    /// Adds a document with at least one token. One that may be cut nowhere is no longer than a row.
+    pub(crate) fn add(&mut self, drawn: Drawn, tokens: Vec<u32>, cuts: Cuts) {
+        debug_assert!(cuts != Cuts::Nowhere || tokens.len() < self.row_len);
         let entered_row = self.rows;
         // It joins those that are being read, at the place where they are.
         let due = self.longer.first().map_or(0, |(due, _)| *due);
-        let piece = Piece { drawn, tokens, offset: 0, entered_row, due, whole, loosened: false };
+        let piece = Piece { drawn, tokens, offset: 0, entered_row, due, cuts, loosened: false };
         self.flow[piece.class(self.row_len)].drawn += piece.len() as u64;
         self.enter(piece);
     }
 
-    /// Puts a piece back where it was. Its offset is below the number of tokens, and 0 where it is `whole`.
-    pub(crate) fn restore(&mut self, piece: &BufferedPiece, tokens: Vec<u32>, whole: bool) {
+    /// Puts a piece back where it was. Its offset is below the number of tokens, and 0 where it may be cut nowhere.
+    pub(crate) fn restore(&mut self, piece: &BufferedPiece, tokens: Vec<u32>, cuts: Cuts) {
         let (offset, entered_row) = (piece.offset as usize, piece.entered_row);
         let (drawn, loosened, due) = (Drawn::of(piece), piece.plain, piece.due);
-        let restored = Piece { drawn, tokens, offset, entered_row, due, whole, loosened };
+        let restored = Piece { drawn, tokens, offset, entered_row, due, cuts, loosened };
         self.insert(piece.sequence, restored);
     }
 
@@ -204,7 +227,7 @@ impl Packer {
     /// Gives a whole document its plain tokens: from now on it may be cut.
     pub(crate) fn loosen(&mut self, sequence: u64, tokens: Vec<u32>) {
         let piece = self.remove(sequence);
-        self.insert(sequence, Piece { tokens, whole: false, loosened: true, ..piece });
+        self.insert(sequence, Piece { tokens, cuts: Cuts::Anywhere, loosened: true, ..piece });
     }
 
     /// Extends a row that is not full by BOS and (part of) one piece. `None` when the buffer is empty. Nothing has
@@ -217,10 +240,11 @@ impl Packer {
         if free == 1 {
             let piece = &self.pieces[&sequence];
             let range = piece.offset..piece.offset;
-            return Some(Placed { drawn: piece.drawn, range, ends: false });
+            return Some(Placed { drawn: piece.drawn, range, ends: false, by_piece: None });
         }
         let mut piece = self.remove(sequence);
-        let range = piece.offset..piece.offset + piece.len().min(free - 1);
+        let (count, by_piece) = piece.fill(free - 1);
+        let range = piece.offset..piece.offset + count;
         row.extend_from_slice(&piece.tokens[range.clone()]);
         let drawn = piece.drawn;
         let ends = range.end == piece.tokens.len();
@@ -231,7 +255,7 @@ impl Packer {
             piece.due = piece.due.saturating_add(time);
             self.enter(piece);
         }
-        Some(Placed { drawn, range, ends })
+        Some(Placed { drawn, range, ends, by_piece })
     }
 
     /// To be called after each full row: ages are counted in rows.
@@ -295,13 +319,13 @@ impl Packer {
     }
 
     fn insert(&mut self, sequence: u64, piece: Piece) {
-        let len = piece.len();
-        self.buffered_tokens += len as u64;
-        self.flow[piece.class(self.row_len)].waiting += len as u64;
-        if len < self.row_len {
-            self.fitting.insert((len, Reverse(sequence)));
+        let size = piece.size();
+        self.buffered_tokens += piece.len() as u64;
+        self.flow[piece.class(self.row_len)].waiting += piece.len() as u64;
+        if size < self.row_len {
+            self.fitting.insert((size, Reverse(sequence)));
             self.by_class.insert((piece.class(self.row_len), sequence));
-            if !piece.whole {
+            if piece.cuts != Cuts::Nowhere {
                 self.loose.insert(sequence);
             }
         } else {
@@ -312,11 +336,11 @@ impl Packer {
 
     fn remove(&mut self, sequence: u64) -> Piece {
         let piece = self.pieces.remove(&sequence).expect("the indexes hold numbers of pieces");
-        let len = piece.len();
-        self.buffered_tokens -= len as u64;
-        self.flow[piece.class(self.row_len)].waiting -= len as u64;
-        if len < self.row_len {
-            self.fitting.remove(&(len, Reverse(sequence)));
+        let size = piece.size();
+        self.buffered_tokens -= piece.len() as u64;
+        self.flow[piece.class(self.row_len)].waiting -= piece.len() as u64;
+        if size < self.row_len {
+            self.fitting.remove(&(size, Reverse(sequence)));
             self.by_class.remove(&(piece.class(self.row_len), sequence));
             self.loose.remove(&sequence);
         } else {
@@ -343,7 +367,7 @@ mod tests {
         let mut packer = Packer::new(row_len, BOS);
         for (number, len) in lengths.iter().enumerate() {
             let (drawn, tokens) = document(number as u32, *len);
-            packer.add(drawn, tokens, false);
+            packer.add(drawn, tokens, Cuts::Anywhere);
         }
         packer
     }
@@ -401,7 +425,7 @@ mod tests {
             begin(&mut packer);
         }
         let (drawn, tokens) = document(2, 400);
-        packer.add(drawn, tokens, false);
+        packer.add(drawn, tokens, Cuts::Anywhere);
         let next: Vec<u32> = (0..30).map(|_| begin(&mut packer)).collect();
         let of_third = next.iter().filter(|document| **document == 2).count();
         assert!(next[..3].contains(&2) && (9..=11).contains(&of_third), "{next:?}");
@@ -445,11 +469,11 @@ mod tests {
         // So much of the shortest has been drawn that a single one never is far behind.
         let mut packer = Packer::new(9, BOS).with_counters(0, 0, &[1_000_000]);
         let (drawn, tokens) = document(0, 1);
-        packer.add(drawn, tokens, false);
+        packer.add(drawn, tokens, Cuts::Anywhere);
         let mut waited = None;
         for row_number in 0..2 * MAX_WAIT_ROWS {
             let (drawn, tokens) = document(1 + row_number as u32 % 2, 8);
-            packer.add(drawn, tokens, false);
+            packer.add(drawn, tokens, Cuts::Anywhere);
             let mut row = Vec::new();
             while row.len() < 9 {
                 let step = packer.place(&mut row).unwrap();
@@ -464,7 +488,7 @@ mod tests {
 
     fn add_whole(packer: &mut Packer, number: u32, len: usize) {
         let (drawn, tokens) = document(number, len);
-        packer.add(drawn, tokens, true);
+        packer.add(drawn, tokens, Cuts::Nowhere);
     }
 
     #[test]
@@ -543,7 +567,7 @@ mod tests {
                     while packer.len() < buffer {
                         let Some((number, len)) = waiting.next() else { break };
                         let (drawn, tokens) = document(number as u32, *len);
-                        packer.add(drawn, tokens, false);
+                        packer.add(drawn, tokens, Cuts::Anywhere);
                     }
                     let before = row.len();
                     let Some(step) = packer.place(&mut row) else { break };
@@ -578,7 +602,7 @@ mod tests {
                 .with_counters(original.rows(), original.next_sequence(), &original.drawn().collect::<Vec<_>>());
             for piece in original.buffered() {
                 let tokens = document(piece.document, lengths[piece.document as usize]).1;
-                restored.restore(&piece, tokens, false);
+                restored.restore(&piece, tokens, Cuts::Anywhere);
             }
             prop_assert_eq!(pack_all(&mut original), pack_all(&mut restored));
         }

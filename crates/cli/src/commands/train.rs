@@ -177,19 +177,17 @@ pub fn train(
     }
 }
 
-/// Rates are shares of the documents that fit a row: says how many do.
+/// Says how many documents were rearranged.
 fn tell_rearranged(counts: &FimCounts, console: &Console) {
     if counts.rearranged + counts.structured == 0 {
         return;
     }
     console.note(format_args!(
-        "fill-in-the-middle: {} of {} documents that fit a row ({} suffix first, {} by bodies), {} longer ones as they \
-         are, {} of {} pairs",
+        "fill-in-the-middle: {} of {} documents ({} suffix first, {} by bodies), {} of {} pairs",
         count(counts.rearranged - counts.undone.min(counts.rearranged)),
-        count(counts.eligible),
+        count(counts.documents),
         count(counts.spm),
         count(counts.body),
-        count(counts.documents - counts.eligible),
         count(counts.structured),
         count(counts.pairs)
     ));

@@ -1,24 +1,25 @@
 //! Which documents are rearranged, and how: decided by seed, epoch and number of the document alone.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::encode::Encode;
 use crate::error::DataError;
-use crate::fim::{FimMode, FimSentinels, bodies, rearrange, structured};
+use crate::fim::{ADDED, ByPiece, FimMode, FimSentinels, LEAST, bodies, rearrange, structured};
 use crate::record::Record;
 
 /// How often documents are rearranged for fill-in-the-middle. Rates are probabilities of single documents, in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FimOptions {
-    /// Share of the documents that are rearranged. Those longer than a row never are.
+    /// Share of the documents that are rearranged: as a whole, or piece by piece where they are longer than a row.
     pub rate: f64,
     /// Share of the rearranged documents in which the suffix comes first (SPM).
     pub spm_rate: f64,
-    /// Share of the rearranged documents whose middle is the body of a function. Where a document has none, it is cut
-    /// at random.
+    /// Share of the rearranged documents whose middle is the body of a function. Where a document (or a piece of it)
+    /// has none, it is cut at random.
     pub body_rate: f64,
 }
 
@@ -53,8 +54,6 @@ impl FimOptions {
 pub struct FimCounts {
     /// Documents drawn, pairs not counted.
     pub documents: u64,
-    /// Those of them that fit a row when rearranged: rates are shares of these.
-    pub eligible: u64,
     /// Those that were rearranged.
     pub rearranged: u64,
     /// Of these, those with the suffix first.
@@ -73,9 +72,7 @@ pub struct FimCounts {
 /// What was done with one document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
-    /// Nothing, though it would have fitted.
     Left,
-    TooLong,
     Random(FimMode),
     Body(FimMode),
     Structured,
@@ -85,7 +82,6 @@ pub(crate) enum Done {
 impl AddAssign for FimCounts {
     fn add_assign(&mut self, more: Self) {
         self.documents += more.documents;
-        self.eligible += more.eligible;
         self.rearranged += more.rearranged;
         self.spm += more.spm;
         self.body += more.body;
@@ -102,7 +98,6 @@ impl FimCounts {
             _ => self.documents += 1,
         }
         self.structured += u64::from(done == Done::Structured);
-        self.eligible += u64::from(matches!(done, Done::Left | Done::Random(_) | Done::Body(_)));
         if let Done::Random(mode) | Done::Body(mode) = done {
             self.rearranged += 1;
             self.spm += u64::from(mode == FimMode::Spm);
@@ -111,11 +106,20 @@ impl FimCounts {
     }
 }
 
+/// Where a document may be cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cuts {
+    Anywhere,
+    /// It is rearranged as a whole.
+    Nowhere,
+    /// Anywhere; then the pieces are to be rearranged.
+    ByPiece(Arc<ByPiece>),
+}
+
 /// A document as tokens with EOS, where there is one.
 pub(crate) struct Prepared {
     pub tokens: Vec<u32>,
-    /// Rearranged: it must not be cut.
-    pub whole: bool,
+    pub cuts: Cuts,
     pub done: Done,
 }
 
@@ -126,9 +130,6 @@ pub(crate) struct Infill {
     /// Tokens of a row after BOS, T.
     room: usize,
 }
-
-/// Sentinels and EOS of a rearranged document.
-const ADDED: usize = 4;
 
 impl Infill {
     pub(crate) fn new(options: FimOptions, sentinels: Option<FimSentinels>, room: usize) -> Self {
@@ -146,12 +147,14 @@ impl Infill {
             (Record::Text(text), Some(ids)) if self.options.rate > 0.0 => {
                 self.text(encoder, text, ids, throw())
             }
-            (Record::Text(_), _) => Prepared { done: Done::Left, ..plain(encoder, record) },
+            (Record::Text(_), _) => plain(encoder, record),
             (Record::Pair { docstring, signature, body }, Some(ids)) => {
                 let texts = structured(docstring, signature, body);
                 let parts = [&texts.prefix, &texts.middle, texts.suffix];
                 match self.parts(encoder, parts, FimMode::Psm, ids) {
-                    Some(tokens) => Prepared { tokens, whole: true, done: Done::Structured },
+                    Some(tokens) => {
+                        Prepared { tokens, cuts: Cuts::Nowhere, done: Done::Structured }
+                    }
                     None => plain(encoder, record),
                 }
             }
@@ -169,32 +172,26 @@ impl Infill {
         let chosen = dice.unit() < self.options.rate;
         let mode = if dice.unit() < self.options.spm_rate { FimMode::Spm } else { FimMode::Psm };
         let body = dice.unit() < self.options.body_rate;
-        if chosen && body {
-            let bodies = bodies::function_bodies(text);
-            let at = dice.below(bodies.len() as u64) as usize;
-            if let Some(range) = bodies.get(at).cloned() {
-                let parts = [&text[..range.start], &text[range.clone()], &text[range.end..]];
-                if let Some(tokens) = self.parts(encoder, parts, mode, ids) {
-                    return Prepared { tokens, whole: true, done: Done::Body(mode) };
-                }
+        let bodies = if chosen && body { bodies::function_bodies(text) } else { Vec::new() };
+        let at = dice.below(bodies.len() as u64) as usize;
+        if let Some(range) = bodies.get(at).cloned() {
+            let parts = [&text[..range.start], &text[range.clone()], &text[range.end..]];
+            if let Some(tokens) = self.parts(encoder, parts, mode, ids) {
+                return Prepared { tokens, cuts: Cuts::Nowhere, done: Done::Body(mode) };
             }
-        } else {
-            dice.below(0);
         }
         let mut content = encode(encoder, text);
         let n = content.len();
-        if n + ADDED > self.room {
-            content.extend(encoder.eos_id());
-            return Prepared { tokens: content, whole: false, done: Done::TooLong };
-        }
-        if !chosen || n == 0 {
+        let (fits, is_room) = (n + ADDED <= self.room, self.room >= ADDED + LEAST);
+        if !chosen || n == 0 || !fits && !is_room {
             content.extend(encoder.eos_id().filter(|_| n > 0));
-            return Prepared { tokens: content, whole: false, done: Done::Left };
+            return Prepared { tokens: content, cuts: Cuts::Anywhere, done: Done::Left };
         }
-        let cuts = (dice.below(n as u64 + 1) as usize, dice.below(n as u64 + 1) as usize);
-        let cuts = (cuts.0.min(cuts.1), cuts.0.max(cuts.1));
-        let tokens = rearrange(&content, cuts, mode, ids);
-        Prepared { tokens, whole: true, done: Done::Random(mode) }
+        if !fits {
+            return by_piece(encoder, text, &bodies, mode, ids);
+        }
+        let tokens = rearrange(&content, dice.cuts(n), mode, ids);
+        Prepared { tokens, cuts: Cuts::Nowhere, done: Done::Random(mode) }
     }
 
     /// Prefix, middle and suffix, each encoded on its own; `None` when they do not fit a row.
@@ -214,6 +211,31 @@ impl Infill {
     }
 }
 
+/// A document to be rearranged piece by piece. Bodies are encoded on their own, so that tokens end where they do.
+fn by_piece(
+    encoder: &dyn Encode,
+    text: &str,
+    bodies: &[Range<usize>],
+    mode: FimMode,
+    sentinels: FimSentinels,
+) -> Prepared {
+    let mut tokens = Vec::with_capacity(text.len() / 3 + ADDED);
+    let mut ranges = Vec::with_capacity(bodies.len());
+    let mut at = 0;
+    for body in bodies {
+        encoder.encode_into(&text.as_bytes()[at..body.start], &mut tokens);
+        let start = tokens.len() as u32;
+        encoder.encode_into(&text.as_bytes()[body.clone()], &mut tokens);
+        ranges.push(start..tokens.len() as u32);
+        at = body.end;
+    }
+    encoder.encode_into(&text.as_bytes()[at..], &mut tokens);
+    tokens.push(sentinels.eos);
+    let done = if bodies.is_empty() { Done::Random(mode) } else { Done::Body(mode) };
+    let cuts = Cuts::ByPiece(Arc::new(ByPiece { mode, sentinels, bodies: ranges }));
+    Prepared { tokens, cuts, done }
+}
+
 /// A document as it is.
 pub(crate) fn plain(encoder: &dyn Encode, record: &Record) -> Prepared {
     let mut tokens = encode(encoder, &record.plain());
@@ -221,8 +243,8 @@ pub(crate) fn plain(encoder: &dyn Encode, record: &Record) -> Prepared {
         tokens.extend(encoder.eos_id());
     }
     let pair = matches!(record, Record::Pair { .. });
-    let done = if pair { Done::PairTooLong } else { Done::TooLong };
-    Prepared { tokens, whole: false, done }
+    let done = if pair { Done::PairTooLong } else { Done::Left };
+    Prepared { tokens, cuts: Cuts::Anywhere, done }
 }
 
 fn encode(encoder: &dyn Encode, text: &str) -> Vec<u32> {
@@ -231,16 +253,23 @@ fn encode(encoder: &dyn Encode, text: &str) -> Vec<u32> {
     tokens
 }
 
-/// The random numbers of one document.
+/// The random numbers of one document, or of a piece of it.
 pub(crate) struct Dice(blake3::OutputReader);
 
 impl Dice {
     pub(crate) fn new(seed: u64, epoch: u64, document: u32) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("kiln data fill in the middle 1");
-        hasher.update(&seed.to_le_bytes());
-        hasher.update(&epoch.to_le_bytes());
-        hasher.update(&document.to_le_bytes());
-        Self(hasher.finalize_xof())
+        Self(hasher(seed, epoch, document).finalize_xof())
+    }
+
+    /// Those of the piece that begins at token `offset`.
+    pub(crate) fn of_piece(seed: u64, epoch: u64, document: u32, offset: u64) -> Self {
+        Self(hasher(seed, epoch, document).update(&offset.to_le_bytes()).finalize_xof())
+    }
+
+    /// Two sorted places, uniform in 0..=n.
+    pub(crate) fn cuts(&mut self, n: usize) -> (usize, usize) {
+        let cuts = (self.below(n as u64 + 1) as usize, self.below(n as u64 + 1) as usize);
+        (cuts.0.min(cuts.1), cuts.0.max(cuts.1))
     }
 
     fn next(&mut self) -> u64 {
@@ -255,9 +284,17 @@ impl Dice {
     }
 
     /// A number below `count`, or 0.
-    fn below(&mut self, count: u64) -> u64 {
+    pub(crate) fn below(&mut self, count: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(count)) >> 64) as u64
     }
+}
+
+fn hasher(seed: u64, epoch: u64, document: u32) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new_derive_key("kiln data fill in the middle 1");
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(&epoch.to_le_bytes());
+    hasher.update(&document.to_le_bytes());
+    hasher
 }
 
 #[cfg(test)]
@@ -318,9 +355,9 @@ mod tests {
             }
         }
         let share = |part: u64, of: u64| part as f64 / of as f64;
-        assert_eq!((counts.documents, counts.eligible), (40_000, 40_000));
+        assert_eq!(counts.documents, 40_000);
         // The standard deviation of the first is 0.0025.
-        assert!((share(counts.rearranged, counts.eligible) - 0.5).abs() < 0.01);
+        assert!((share(counts.rearranged, counts.documents) - 0.5).abs() < 0.01);
         assert!((share(counts.spm, counts.rearranged) - 0.3).abs() < 0.01);
         assert!((share(counts.body, counts.rearranged) - 0.4).abs() < 0.01);
         // The lower of two uniform cuts falls into the first fifth with 9/25, into the last with 1/25.
@@ -355,12 +392,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_a_row_stays_as_it_is() {
+    fn what_does_not_fit_a_row_is_rearranged_by_piece_and_a_pair_stays_as_it_is() {
         let infill = infill(1.0, 0.5, 0.5);
         for (length, whole) in [(508, true), (509, false)] {
             let record = Record::Text("x".repeat(length));
             let made = infill.prepare(&Bytes, &record, || Dice::new(1, 0, 0));
-            assert_eq!((made.whole, made.tokens.len() <= 512), (whole, true));
+            assert_eq!((made.cuts == Cuts::Nowhere, made.tokens.len() <= 512), (whole, true));
+            assert_eq!(matches!(made.cuts, Cuts::ByPiece(_)), !whole);
+            assert!(matches!(made.done, Done::Random(_)));
             let eos = made.tokens.iter().filter(|id| **id == 3).count();
             assert_eq!((made.tokens.last(), eos), (Some(&3), 1));
         }
@@ -370,10 +409,24 @@ mod tests {
             body: "x".repeat(length),
         };
         let made = infill.prepare(&Bytes, &pair(497), || Dice::new(1, 0, 0));
-        assert_eq!((made.whole, made.tokens.len()), (true, 512));
+        assert_eq!((made.cuts, made.tokens.len()), (Cuts::Nowhere, 512));
         let made = infill.prepare(&Bytes, &pair(498), || Dice::new(1, 0, 0));
-        assert_eq!((made.whole, made.tokens.len()), (false, 510));
+        assert_eq!((made.cuts, made.tokens.len()), (Cuts::Anywhere, 510));
         assert_eq!(text(&made.tokens), format!("void f() {{{}}}", "x".repeat(498)));
+    }
+
+    #[test]
+    fn the_bodies_of_a_long_document_are_found_among_its_tokens() {
+        let source =
+            format!("int f() {{ return a; }} // {}\nint g() {{ b(); }}\n", "x".repeat(600));
+        let made = infill(1.0, 0.0, 1.0)
+            .prepare(&Bytes, &Record::Text(source.clone()), || Dice::new(1, 0, 0));
+        assert_eq!((made.done, text(&made.tokens)), (Done::Body(FimMode::Psm), source));
+        let Cuts::ByPiece(by_piece) = made.cuts else { panic!("{:?}", made.cuts) };
+        let bodies = by_piece.bodies.iter();
+        let bodies: Vec<_> =
+            bodies.map(|b| text(&made.tokens[b.start as usize..b.end as usize])).collect();
+        assert_eq!(bodies, [" return a; ", " b(); "]);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Fill-in-the-middle: documents rearranged so that a model learns to complete a gap (Bavarian et al. 2022).
 
 mod bodies;
+mod by_piece;
 mod infill;
 mod lexer;
 
 pub use bodies::function_bodies;
-pub(crate) use infill::{Dice, Infill, Prepared, plain};
+pub(crate) use by_piece::{ADDED, ByPiece, LEAST};
+pub(crate) use infill::{Cuts, Dice, Infill, Prepared, plain};
 pub use infill::{FimCounts, FimOptions};
 
 /// How the parts follow one another.
