@@ -88,15 +88,23 @@ fn write_summary(summary: &FilesSummary, out: &mut impl Write) -> io::Result<()>
         writeln!(out)?;
         skipped_table(summary).write(out)?;
     }
-    if summary.other_files + summary.skipped_folders > 0 {
-        writeln!(
-            out,
-            "\nnot looked at: {} files that are not C or C++, {} folders on the skip list",
-            count(summary.other_files),
-            count(summary.skipped_folders)
-        )?;
+    write_not_looked_at(summary.other_files, summary.skipped_folders, out)
+}
+
+/// Says what the walk passed over because of its name.
+pub(super) fn write_not_looked_at(
+    files: u64,
+    folders: u64,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    if files + folders == 0 {
+        return Ok(());
     }
-    Ok(())
+    let (files, folders) = (count(files), count(folders));
+    writeln!(
+        out,
+        "\nnot looked at: {files} files that are not C or C++, {folders} folders on the skip list"
+    )
 }
 
 fn projects_table(summary: &FilesSummary) -> Table {

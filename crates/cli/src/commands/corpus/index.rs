@@ -13,7 +13,7 @@ use kiln_corpus::{
 };
 use kiln_tokenizer::Tokenizer;
 
-use super::files::{SHOWN_EXAMPLES, list_names};
+use super::files::{SHOWN_EXAMPLES, list_names, write_not_looked_at};
 use super::parser::ParserArgs;
 use super::source_args::{FilterArgs, OutputArgs};
 use crate::args::{TableFormat, parse_share};
@@ -181,15 +181,7 @@ fn write_summary(summary: &IndexSummary, out: &mut impl Write) -> io::Result<()>
     write_examples("Failed", failures.collect(), out)?;
     let skipped = summary.skipped.iter().map(|(cause, files)| (cause.describe(), files));
     write_examples("Skipped", skipped.collect(), out)?;
-    if summary.other_files + summary.skipped_folders > 0 {
-        writeln!(
-            out,
-            "\nnot looked at: {} files that are not C or C++, {} folders on the skip list",
-            count(summary.other_files),
-            count(summary.skipped_folders)
-        )?;
-    }
-    Ok(())
+    write_not_looked_at(summary.other_files, summary.skipped_folders, out)
 }
 
 fn projects_table(summary: &IndexSummary) -> Table {
