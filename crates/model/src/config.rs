@@ -93,6 +93,42 @@ pub struct ModelConfig {
     pub smear: bool,
     /// A part of the middle layer's output is subtracted before the final norm.
     pub backout: bool,
+    /// Layers that have an Engram branch, as numbers with commas between them; those below 0 count from the end. Empty: none.
+    pub engram: String,
+    /// How many of the latest positions each of an Engram's means takes.
+    pub engram_orders: Vec<usize>,
+    /// Width of an Engram; 0: a quarter of the model's.
+    pub engram_bottleneck: usize,
+    /// Share of an Engram's outputs that training drops.
+    pub engram_dropout: f32,
+    /// Each layer's output is a learned mixture of its branches.
+    pub mhc: bool,
+    /// How much of the mixture becomes the layer's output, clamped to 0..=1.
+    pub mhc_alpha: f32,
+    /// Divisor of the scores between branches.
+    pub mhc_temperature: f32,
+    /// Iterations that make the mixture doubly stochastic.
+    pub mhc_iters: usize,
+    /// Least entry that they begin with.
+    pub mhc_epsilon: f32,
+    /// A further block learns to predict the token after the next.
+    pub mtp: bool,
+    /// Weight of its loss.
+    pub mtp_lambda: f32,
+    /// Attention to the keys that an indexer selects.
+    pub dsa: bool,
+    /// First layer with such attention.
+    pub dsa_start: usize,
+    /// Keys that every query sees besides the selected ones: itself and those right before it.
+    pub dsa_local: usize,
+    /// Share of `sequence_len` that a query sees, these included.
+    pub dsa_ratio: f32,
+    /// Heads of the indexer, J.
+    pub indexer_heads: usize,
+    /// Their size, d.
+    pub indexer_dim: usize,
+    /// The backward pass computes each block's activations again, instead of keeping them.
+    pub checkpoint_blocks: bool,
 }
 
 impl Default for ModelConfig {
@@ -114,6 +150,24 @@ impl Default for ModelConfig {
             value_embeds: false,
             smear: false,
             backout: false,
+            engram: String::new(),
+            engram_orders: vec![2, 3, 4],
+            engram_bottleneck: 0,
+            engram_dropout: 0.0,
+            mhc: false,
+            mhc_alpha: 1.0,
+            mhc_temperature: 1.0,
+            mhc_iters: 5,
+            mhc_epsilon: 1e-6,
+            mtp: false,
+            mtp_lambda: 0.3,
+            dsa: false,
+            dsa_start: 7,
+            dsa_local: 128,
+            dsa_ratio: 0.5,
+            indexer_heads: 16,
+            indexer_dim: 32,
+            checkpoint_blocks: false,
         }
     }
 }

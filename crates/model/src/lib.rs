@@ -22,6 +22,7 @@ mod error;
 mod graphs;
 mod initialize;
 mod layers;
+mod options;
 mod parameters;
 mod safetensors_file;
 mod validate;

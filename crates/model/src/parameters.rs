@@ -79,8 +79,9 @@ impl ModelConfig {
         let mut list = List { config: self, parameters: Vec::new() };
         list.outside_blocks();
         for i in 0..self.n_layer {
-            list.block(i);
+            list.layer(i);
         }
+        list.mtp();
         list.parameters
     }
 }
@@ -121,34 +122,93 @@ impl List<'_> {
         }
     }
 
-    fn block(&mut self, i: usize) {
-        use ParameterKind::{Matrix, ValueEmbedding};
+    /// uniform(-factor·s, factor·s) with s = √(3/C): its standard deviation is factor/√C.
+    fn uniform(&self, factor: f64) -> Init {
+        let bound = (factor * (3.0 / self.config.n_embd as f64).sqrt()) as f32;
+        Init::Uniform { low: -bound, high: bound }
+    }
+
+    /// A matrix `NAME.weight`, out x in.
+    fn matrix(&mut self, name: String, shape: [usize; 2], init: Init) {
+        self.add(ParameterKind::Matrix, format!("{name}.weight"), &shape, init);
+    }
+
+    fn layer(&mut self, i: usize) {
+        let h = format!("transformer.h.{i}");
+        self.block(&h);
+        self.value_embeds(i, &h);
+        self.indexer(i, &h);
+        self.engram(i, &h);
+        self.mhc(&h);
+    }
+
+    /// Attention and MLP.
+    fn block(&mut self, prefix: &str) {
         let c = self.config;
         let (width, kv) = (c.n_embd, c.kv_width());
-        // The standard deviation of uniform(-s, s) is s/√3 = 1/√C.
-        let s = (3.0 / width as f64).sqrt();
-        let uniform = |factor: f64| {
-            let bound = (factor * s) as f32;
-            Init::Uniform { low: -bound, high: bound }
-        };
         let fc_factor = if c.preset == Preset::Modern { 0.4 } else { 1.0 };
-        let zero = Init::Constant(0.0);
-        let h = format!("transformer.h.{i}");
-        self.add(Matrix, format!("{h}.attn.c_q.weight"), &[width, width], uniform(1.0));
-        self.add(Matrix, format!("{h}.attn.c_k.weight"), &[kv, width], uniform(1.0));
-        self.add(Matrix, format!("{h}.attn.c_v.weight"), &[kv, width], uniform(1.0));
-        self.add(Matrix, format!("{h}.attn.c_proj.weight"), &[width, width], zero);
-        self.add(Matrix, format!("{h}.mlp.c_fc.weight"), &[4 * width, width], uniform(fc_factor));
-        self.add(Matrix, format!("{h}.mlp.c_proj.weight"), &[width, 4 * width], zero);
+        let (one, fc) = (self.uniform(1.0), self.uniform(fc_factor));
+        self.matrix(format!("{prefix}.attn.c_q"), [width, width], one);
+        self.matrix(format!("{prefix}.attn.c_k"), [kv, width], one);
+        self.matrix(format!("{prefix}.attn.c_v"), [kv, width], one);
+        self.matrix(format!("{prefix}.attn.c_proj"), [width, width], ZERO);
+        self.matrix(format!("{prefix}.mlp.c_fc"), [4 * width, width], fc);
+        self.matrix(format!("{prefix}.mlp.c_proj"), [width, 4 * width], ZERO);
+    }
+
+    fn value_embeds(&mut self, i: usize, h: &str) {
+        let c = self.config;
         if c.has_value_embeds(i) {
-            let (table, name) = ([c.padded_vocab(), kv], format!("value_embeds.{i}.weight"));
-            self.add(ValueEmbedding, name, &table, uniform(1.0));
-            let gate = [c.n_kv_head, VALUE_GATE_WIDTH];
-            self.add(Matrix, format!("{h}.attn.ve_gate.weight"), &gate, GATE);
+            let (table, name) =
+                ([c.padded_vocab(), c.kv_width()], format!("value_embeds.{i}.weight"));
+            self.add(ParameterKind::ValueEmbedding, name, &table, self.uniform(1.0));
+            self.matrix(format!("{h}.attn.ve_gate"), [c.n_kv_head, VALUE_GATE_WIDTH], GATE);
+        }
+    }
+
+    fn indexer(&mut self, i: usize, h: &str) {
+        let c = self.config;
+        if c.has_indexer(i) {
+            let (width, heads, dim) = (c.n_embd, c.indexer_heads, c.indexer_dim);
+            let (one, small) = (self.uniform(1.0), self.uniform(0.1));
+            self.matrix(format!("{h}.attn.indexer.q_proj"), [heads * dim, width], one);
+            self.matrix(format!("{h}.attn.indexer.k_proj"), [dim, width], one);
+            self.matrix(format!("{h}.attn.indexer.w_proj"), [heads, width], small);
+        }
+    }
+
+    fn engram(&mut self, i: usize, h: &str) {
+        let c = self.config;
+        if c.has_engram(i) {
+            let (width, b, one) = (c.n_embd, c.engram_width(), self.uniform(1.0));
+            self.matrix(format!("{h}.engram.in_proj"), [b, width], one);
+            for n in 0..c.engram_orders.len() {
+                self.matrix(format!("{h}.engram.order_mix.{n}"), [b, b], one);
+            }
+            self.matrix(format!("{h}.engram.out_proj"), [width, b], ZERO);
+        }
+    }
+
+    fn mhc(&mut self, h: &str) {
+        let c = self.config;
+        if c.mhc {
+            let width = c.mhc_width();
+            let one = self.uniform(1.0);
+            self.matrix(format!("{h}.mhc.score_proj"), [width, c.n_embd], one);
+            self.matrix(format!("{h}.mhc.score_mix"), [width, width], ZERO);
+        }
+    }
+
+    fn mtp(&mut self) {
+        let width = self.config.n_embd;
+        if self.config.mtp {
+            self.matrix("mtp.proj".to_owned(), [width, 2 * width], ZERO);
+            self.block("mtp.block");
         }
     }
 }
 
+const ZERO: Init = Init::Constant(0.0);
 /// Gates begin slightly open: 0 for all would keep heads alike.
 const GATE: Init = Init::Uniform { low: 0.0, high: 0.02 };
 
@@ -156,6 +216,31 @@ const GATE: Init = Init::Uniform { low: 0.0, high: 0.02 };
 mod tests {
     use super::*;
     use crate::Proportions;
+
+    #[test]
+    fn options_add_the_parameters_of_the_reference() {
+        let mut config = small(Preset::Modern);
+        config.engram = "0,-1".into();
+        (config.mhc, config.mtp, config.dsa) = (true, true, true);
+        (config.sequence_len, config.dsa_start, config.dsa_local) = (96, 1, 8);
+        (config.dsa_ratio, config.indexer_heads, config.indexer_dim) = (0.25, 2, 8);
+        config.validate().unwrap();
+        let parameters = config.parameters();
+        let count: usize = parameters.iter().map(Parameter::count).sum();
+        assert_eq!(count, 262_736);
+        let has = |name: &str| parameters.iter().any(|p| p.name == name);
+        assert!(
+            has("transformer.h.2.engram.order_mix.2.weight")
+                && !has("transformer.h.1.engram.in_proj.weight")
+        );
+        assert!(
+            has("transformer.h.1.attn.indexer.k_proj.weight")
+                && !has("transformer.h.0.attn.indexer.k_proj.weight")
+        );
+        assert_eq!(shape(&parameters, "transformer.h.0.mhc.score_mix.weight"), [16, 16]);
+        assert_eq!(shape(&parameters, "mtp.proj.weight"), [64, 128]);
+        assert_eq!(shape(&parameters, "mtp.block.attn.c_k.weight"), [32, 64]);
+    }
 
     fn small(preset: Preset) -> ModelConfig {
         let mut config = ModelConfig {

@@ -11,6 +11,9 @@ pub(crate) const SMEAR_GATE_WIDTH: usize = 24;
 const MAX_LAYERS: usize = 1 << 12;
 const MAX_WIDTH: usize = 1 << 17;
 const MAX_TOKENS: usize = 1 << 24;
+const MAX_ORDER: usize = 1 << 10;
+const MAX_ITERATIONS: usize = 1 << 10;
+const MAX_INDEXER: usize = 1 << 10;
 
 impl ModelConfig {
     /// Checks that sizes and options fit together.
@@ -55,7 +58,52 @@ impl ModelConfig {
         })?;
         ensure(!self.value_embeds || c >= VALUE_GATE_WIDTH, "value_embeds", || {
             format!("needs a width of at least {VALUE_GATE_WIDTH}, not {c}")
+        })?;
+        self.validate_engram()?;
+        self.validate_mhc()?;
+        let lambda = self.mtp_lambda;
+        ensure(lambda.is_finite() && lambda >= 0.0, "mtp_lambda", || {
+            format!("{lambda} is no number of at least 0")
+        })?;
+        self.validate_dsa()
+    }
+
+    fn validate_engram(&self) -> Result<(), ConfigError> {
+        self.engram_layers()?;
+        ensure(!self.engram_orders.is_empty(), "engram_orders", || "there must be one".into())?;
+        for &order in &self.engram_orders {
+            within("engram_orders", order, MAX_ORDER)?;
+        }
+        within("engram_bottleneck", self.engram_width(), MAX_WIDTH)?;
+        let dropout = self.engram_dropout;
+        ensure((0.0..1.0).contains(&dropout), "engram_dropout", || {
+            format!("{dropout} is no share from 0 to less than 1")
         })
+    }
+
+    fn validate_mhc(&self) -> Result<(), ConfigError> {
+        within("mhc_iters", self.mhc_iters, MAX_ITERATIONS)?;
+        positive("mhc_temperature", self.mhc_temperature)?;
+        let (alpha, epsilon) = (self.mhc_alpha, self.mhc_epsilon);
+        ensure(alpha.is_finite(), "mhc_alpha", || format!("{alpha} is no number"))?;
+        // The largest entry of each row is 1.
+        ensure(epsilon > 0.0 && epsilon < 1.0, "mhc_epsilon", || {
+            format!("{epsilon} is not between 0 and 1")
+        })
+    }
+
+    fn validate_dsa(&self) -> Result<(), ConfigError> {
+        let (start, layers) = (self.dsa_start, self.n_layer);
+        ensure(!self.dsa || start < layers, "dsa_start", || {
+            format!("sparse attention from layer {start} on, but the last layer is {}", layers - 1)
+        })?;
+        let ratio = self.dsa_ratio;
+        ensure(ratio > 0.0 && ratio <= 1.0, "dsa_ratio", || {
+            format!("{ratio} is no share of more than 0 to 1")
+        })?;
+        within("dsa_local", self.dsa_local, MAX_TOKENS)?;
+        within("indexer_heads", self.indexer_heads, MAX_INDEXER)?;
+        within("indexer_dim", self.indexer_dim, MAX_INDEXER)
     }
 }
 
@@ -104,6 +152,36 @@ mod tests {
         assert!(refused(|c| c.softcap = 0.0).starts_with("softcap"));
         assert!(refused(|c| c.rope_base = f32::NAN).starts_with("rope_base"));
         assert!(refused(|c| c.qk_scale = f32::INFINITY).starts_with("qk_scale"));
+    }
+
+    #[test]
+    fn options_out_of_range_are_named() {
+        let sparse_from = |start| {
+            move |c: &mut ModelConfig| {
+                (c.dsa, c.dsa_start) = (true, start);
+            }
+        };
+        assert_eq!(
+            refused(sparse_from(6)),
+            "dsa_start: sparse attention from layer 6 on, but the last layer is 5"
+        );
+        let mut config = ModelConfig::default();
+        sparse_from(5)(&mut config);
+        assert!(config.validate().is_ok());
+        assert!(refused(|c| c.dsa_ratio = 0.0).starts_with("dsa_ratio"));
+        assert!(refused(|c| c.dsa_ratio = f32::NAN).starts_with("dsa_ratio"));
+        assert!(refused(|c| c.dsa_local = 0).starts_with("dsa_local"));
+        assert!(refused(|c| c.indexer_heads = 0).starts_with("indexer_heads"));
+        assert!(refused(|c| c.indexer_dim = 0).starts_with("indexer_dim"));
+        assert!(refused(|c| c.engram = "9".into()).starts_with("engram: \"9\" is no layer"));
+        assert!(refused(|c| c.engram_orders = vec![]).starts_with("engram_orders"));
+        assert!(refused(|c| c.engram_orders = vec![2, 0]).starts_with("engram_orders: 0"));
+        assert!(refused(|c| c.engram_dropout = 1.0).starts_with("engram_dropout"));
+        assert!(refused(|c| c.mhc_iters = 0).starts_with("mhc_iters"));
+        assert!(refused(|c| c.mhc_temperature = 0.0).starts_with("mhc_temperature"));
+        assert!(refused(|c| c.mhc_epsilon = 1.0).starts_with("mhc_epsilon"));
+        assert!(refused(|c| c.mhc_alpha = f32::NAN).starts_with("mhc_alpha"));
+        assert!(refused(|c| c.mtp_lambda = -0.1).starts_with("mtp_lambda"));
     }
 
     #[test]
