@@ -217,7 +217,7 @@ fn elementwise(b: &mut Bench) {
         movement::pad_last(cx, a.take(rows), 3 * C, C, true, a.take(3 * rows));
     });
     b.measure("shift_time", rows * 8, |cx, a, _| {
-        movement::shift_time(cx, a.take(rows), (8, 512, C), false, None, false, a.take(rows));
+        movement::shift_time(cx, a.take(rows), (8, 512, C), false, false, a.take(rows));
     });
     b.measure("copy", rows * 8, |cx, a, _| {
         let (x, y) = (a.take::<f32>(rows), a.take::<f32>(rows));

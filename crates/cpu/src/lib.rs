@@ -6,8 +6,10 @@
 #![allow(unsafe_code)]
 
 pub mod attention;
+pub mod branches;
 mod context;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod elementwise;
 pub mod embed;
 mod executor;
@@ -27,6 +29,7 @@ pub mod rope;
 #[cfg(test)]
 mod row_tests;
 pub mod simd;
+pub mod sinkhorn;
 
 pub use context::Context;
 pub use executor::{Cpu, GraphMemory, OpTime};

@@ -148,14 +148,13 @@ fn pad_kernel<S: Simd>(
     }
 }
 
-/// `[B, T, C]` moved by one position, later or (`back`) earlier; `previous` `[B, C]` fills the gap at t = 0, else zeros.
-/// With `add`, what `out` holds stays and the moved values are added.
+/// `[B, T, C]` moved by one position, later or (`back`) earlier; the gap is 0. With `add`, what `out` holds stays and the
+/// moved values are added.
 pub fn shift_time(
     cx: &Context,
     x: &[f32],
     (batch, tokens, width): (usize, usize, usize),
     back: bool,
-    previous: Option<&[f32]>,
     add: bool,
     out: &mut [f32],
 ) {
@@ -164,12 +163,11 @@ pub fn shift_time(
         // SAFETY: groups of rows are disjoint.
         let part = unsafe { out.range(first * width, count * width) };
         for (row, to) in (first..).zip(part.chunks_exact_mut(width.max(1))) {
-            let (b, t) = (row / tokens, row % tokens);
+            let t = row % tokens;
             let from = match back {
                 false if t > 0 => Some(&x[(row - 1) * width..][..width]),
-                false => previous.map(|p| &p[b * width..][..width]),
                 true if t + 1 < tokens => Some(&x[(row + 1) * width..][..width]),
-                true => None,
+                _ => None,
             };
             match (from, add) {
                 (Some(from), true) => add_to(cx.isa, from, to),
@@ -179,6 +177,83 @@ pub fn shift_time(
             }
         }
     });
+}
+
+/// A cache of single values `[B, capacity, C]`, and where each of its rows goes on.
+#[derive(Clone, Copy)]
+pub struct ValuesCache<'a> {
+    /// The entries.
+    pub values: &'a [f32],
+    /// C.
+    pub width: usize,
+    /// Position of each row's first new entry; below 0 counts as 0.
+    pub start: &'a [i32],
+}
+
+impl ValuesCache<'_> {
+    /// Entries of row `b` at `count` positions up to `last`; fewer where the row begins or the cache ends.
+    fn latest(&self, b: usize, last: usize, count: usize) -> &[f32] {
+        let capacity = self.values.len() / (self.start.len() * self.width).max(1);
+        let row = &self.values[b * capacity * self.width..][..capacity * self.width];
+        let (first, end) =
+            ((last + 1).saturating_sub(count).min(capacity), (last + 1).min(capacity));
+        &row[first * self.width..end * self.width]
+    }
+
+    fn position(&self, b: usize, t: usize) -> usize {
+        self.start[b].max(0) as usize + t
+    }
+}
+
+/// The entries one position before each of `tokens` new ones, 0 before the first.
+pub fn shift_time_cached(cache: ValuesCache<'_>, tokens: usize, out: &mut [f32]) {
+    for (row, to) in out.chunks_exact_mut(cache.width.max(1)).enumerate() {
+        let (b, t) = (row / tokens, row % tokens);
+        match cache.position(b, t).checked_sub(1).map(|before| cache.latest(b, before, 1)) {
+            Some(from) if !from.is_empty() => to.copy_from_slice(from),
+            _ => to.fill(0.0),
+        }
+    }
+}
+
+/// The means of the `order` latest entries at `tokens` new positions; those before the first count as 0. The sums are those
+/// of [`causal_mean`], to the bit.
+pub fn causal_mean_cached(
+    cx: &Context,
+    cache: ValuesCache<'_>,
+    order: usize,
+    tokens: usize,
+    out: &mut [f32],
+) {
+    for (row, to) in out.chunks_exact_mut(cache.width.max(1)).enumerate() {
+        let (b, t) = (row / tokens, row % tokens);
+        let latest = cache.latest(b, cache.position(b, t), order);
+        mean_row(cx.isa, latest, false, 1.0 / order as f32, to);
+    }
+}
+
+/// `[a, b]` row by row, of rows of `widths`.
+pub fn concat<X: Element>(cx: &Context, a: &[X], b: &[X], widths: (usize, usize), out: &mut [X]) {
+    let width = widths.0 + widths.1;
+    let rows = out.len() / width.max(1);
+    let out = SharedSlice::new(out);
+    row_groups(cx, rows, width, &|first, count| {
+        // SAFETY: groups of rows are disjoint.
+        let part = unsafe { out.range(first * width, count * width) };
+        for (row, to) in (first..).zip(part.chunks_exact_mut(width)) {
+            let (left, right) = to.split_at_mut(widths.0);
+            left.copy_from_slice(&a[row * widths.0..][..widths.0]);
+            right.copy_from_slice(&b[row * widths.1..][..widths.1]);
+        }
+    });
+}
+
+/// The ids of rows of `tokens` one position later, and `last` at the end of each.
+pub fn next_ids(ids: &[i32], tokens: usize, last: i32, out: &mut [i32]) {
+    for (from, to) in ids.chunks_exact(tokens.max(1)).zip(out.chunks_exact_mut(tokens.max(1))) {
+        to[..tokens - 1].copy_from_slice(&from[1..]);
+        to[tokens - 1] = last;
+    }
 }
 
 /// `out[t] = (1/order)·Σ_{j<order} x[t-j]` (or `x[t+j]`) of `[B, T, C]`; missing positions count as 0.

@@ -1,7 +1,10 @@
 //! Reverse-mode differentiation, graph to graph.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use crate::ops::Rule;
-use crate::{DType, Graph, GraphError, NodeId, Op, ValueId};
+use crate::{DType, Graph, GraphError, Node, NodeId, Op, ValueId};
 
 /// Appends the gradient of the scalar `loss` with respect to each value of `wrt`, and returns the gradients in that order,
 /// all f32.
@@ -51,12 +54,19 @@ pub(crate) fn differentiate_from(
     for &(value, cotangent) in seeds {
         backward.add(value, cotangent)?;
     }
-    for index in (0..forward_nodes).rev() {
-        let node = backward.graph.nodes()[index].clone();
-        let reached = node.outputs.iter().any(|&v| backward.has_gradient(v));
-        if reached && node.outputs.iter().any(|&v| backward.wanted[v.index()]) {
-            backward.fresh = backward.graph.nodes().len();
-            node.op.derive(&node, &mut backward)?;
+    let regions: Vec<Range<usize>> = backward.graph.regions().to_vec();
+    let mut end = forward_nodes;
+    while end > 0 {
+        match regions.iter().find(|region| region.end == end && !region.is_empty()) {
+            Some(region) => {
+                backward.region(region.clone())?;
+                end = region.start;
+            }
+            None => {
+                end -= 1;
+                let node = backward.graph.nodes()[end].clone();
+                backward.node(&node)?;
+            }
         }
     }
     let mut gradients = Vec::with_capacity(wrt.len());
@@ -164,19 +174,73 @@ impl Backward<'_> {
         self.before_epilogue[output.index()]
     }
 
+    /// Adds the gradients of a node's inputs, where it is reached and they are of use.
+    fn node(&mut self, node: &Node) -> Result<(), GraphError> {
+        let reached = node.outputs.iter().any(|&v| self.has_gradient(v));
+        if reached && node.outputs.iter().any(|&v| self.wanted[v.index()]) {
+            self.fresh = self.graph.nodes().len();
+            node.op.derive(node, self)?;
+        }
+        Ok(())
+    }
+
+    /// The same for a region, whose nodes are first appended anew: rules then read the values of these, and nothing keeps
+    /// those of the forward pass. What of the copies nobody reads is never computed.
+    fn region(&mut self, region: Range<usize>) -> Result<(), GraphError> {
+        let nodes = self.graph.nodes()[region].to_vec();
+        let reached = |node: &Node| node.outputs.iter().any(|&v| self.has_gradient(v));
+        if !nodes.iter().any(reached) {
+            return Ok(());
+        }
+        let mut again: HashMap<ValueId, ValueId> = HashMap::new();
+        let mut copies = Vec::new();
+        for node in nodes {
+            // Variables and inputs are there all the time.
+            if matches!(node.op, Op::VariableValue(_) | Op::InputValue(_)) {
+                continue;
+            }
+            let inputs = node.inputs.iter().map(|v| *again.get(v).unwrap_or(v)).collect();
+            let outputs = self.graph.repeat(&node, inputs);
+            again.extend(node.outputs.iter().copied().zip(outputs));
+            copies.push(self.graph.nodes()[self.graph.nodes().len() - 1].clone());
+        }
+        self.take_over(&again);
+        for node in copies.iter().rev() {
+            self.node(node)?;
+        }
+        for (&value, &copy) in &again {
+            self.cotangents[value.index()] = self.cotangents[copy.index()];
+        }
+        Ok(())
+    }
+
+    /// Gives copies what is known of the values that they are copies of.
+    fn take_over(&mut self, again: &HashMap<ValueId, ValueId>) {
+        let count = self.graph.value_count();
+        self.cotangents.resize(count, None);
+        self.before_epilogue.resize(count, None);
+        self.wanted.resize(count, false);
+        self.contributions.resize(count, 0);
+        for (value, copy) in again.iter().map(|(v, c)| (v.index(), c.index())) {
+            self.cotangents[copy] = self.cotangents[value];
+            self.wanted[copy] = self.wanted[value];
+            self.contributions[copy] = self.contributions[value];
+        }
+    }
+
     fn has_gradient(&self, value: ValueId) -> bool {
         self.cotangents[value.index()].is_some() || self.before_epilogue[value.index()].is_some()
     }
 
-    /// The same value from a look-up of its own where it comes from a table, so that it need not be kept since the forward
-    /// pass; else the value itself.
+    /// The same value from a look-up or a cast of its own where it comes from a table or from another type, so that it need
+    /// not be kept since the forward pass; else the value itself.
     ///
     /// # Errors
     /// Never in practice; rules pass it on with `?`.
     pub fn look_up_again(&mut self, value: ValueId) -> Result<ValueId, GraphError> {
         let node = self.graph.producer(value).clone();
         match node.op {
-            Op::Embed(_) => self.graph.push1(node.op, &node.inputs),
+            Op::Embed(_) | Op::Cast(_) => self.graph.push1(node.op, &node.inputs),
             Op::Reshape(view) => {
                 let base = self.look_up_again(node.inputs[0])?;
                 if base == node.inputs[0] { Ok(value) } else { self.graph.push1(view, &[base]) }

@@ -73,7 +73,13 @@ pub struct Graph {
     variables: Vec<Variable>,
     inputs: Vec<Input>,
     outputs: Vec<(String, ValueId)>,
+    /// Nodes that differentiation computes again, as ranges of node numbers in order.
+    regions: Vec<std::ops::Range<usize>>,
 }
+
+/// The beginning of a region of a graph.
+#[derive(Debug)]
+pub struct RegionStart(usize);
 
 impl Graph {
     /// An empty graph.
@@ -110,6 +116,12 @@ impl Graph {
         Ok(self.push(op, inputs)?[0])
     }
 
+    /// Appends a node like another, on inputs of the same types.
+    pub(crate) fn repeat(&mut self, node: &Node, inputs: Vec<ValueId>) -> Vec<ValueId> {
+        let types: Vec<TensorType> = node.outputs.iter().map(|&v| self.tensor_type(v)).collect();
+        self.append(node.op.clone(), inputs, &types)
+    }
+
     fn append(&mut self, op: Op, inputs: Vec<ValueId>, types: &[TensorType]) -> Vec<ValueId> {
         let node = NodeId(self.nodes.len() as u32);
         let first = self.values.len() as u32;
@@ -140,6 +152,27 @@ impl Graph {
         let value = self.append(Op::from(crate::ops::InputValue), vec![], &[ty])[0];
         self.inputs.push(Input { name: name.to_owned(), value });
         value
+    }
+
+    /// Begins a region, up to [`end_region`](Self::end_region): its values are not kept for the backward pass but computed
+    /// again there, from those that the region reads from outside (gradient checkpointing, Chen et al. 2016).
+    pub fn begin_region(&self) -> RegionStart {
+        RegionStart(self.nodes.len())
+    }
+
+    /// Ends a region.
+    ///
+    /// # Panics
+    /// When another region ended since it began: regions follow one another.
+    pub fn end_region(&mut self, start: RegionStart) {
+        let before = self.regions.last().map_or(0, |r| r.end);
+        assert!(before <= start.0, "regions do not overlap");
+        self.regions.push(start.0..self.nodes.len());
+    }
+
+    /// The regions, in order.
+    pub(crate) fn regions(&self) -> &[std::ops::Range<usize>] {
+        &self.regions
     }
 
     /// Names a value that is to be read after a run.

@@ -35,7 +35,7 @@ mod tensor;
 pub use differentiate::{Backward, differentiate};
 pub use error::GraphError;
 pub use executor::{ExecuteError, Executor, Feed, ProgramId};
-pub use graph::{Graph, Input, Node, NodeId, ValueId, Variable};
+pub use graph::{Graph, Input, Node, NodeId, RegionStart, ValueId, Variable};
 pub use ops::{Op, Rule};
 pub use plan::{Place, Plan, Step};
 pub use tensor::{DType, Shape, TensorType};

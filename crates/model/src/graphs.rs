@@ -1,9 +1,9 @@
-//! A model as graphs: its loss, its logits, and a step of generation.
+//! A model as graphs of whole sequences: its loss, its logits.
 
 use kiln_graph::ops::Reduction;
 use kiln_graph::{Graph, GraphError, TensorType, ValueId};
 
-use crate::layers::{Cache, Layers};
+use crate::layers::{Layers, Training};
 use crate::{Compute, ModelConfig};
 
 /// A graph of the loss of a batch: inputs `ids` and `targets`, output `loss`.
@@ -15,10 +15,15 @@ pub struct LossGraph {
     pub ids: ValueId,
     /// Ids of the tokens that follow, i32 `[B, T]`, -1 where none counts; the second input.
     pub targets: ValueId,
-    /// f32 `[1]`, or `[B, T]` per token.
+    /// Which elements dropout drops, i32 `[2]`; the third input, of models that drop any, when their loss is a mean.
+    pub dropout: Option<ValueId>,
+    /// f32 `[1]`, or `[B, T]` per token; the first output.
     pub loss: ValueId,
-    /// The parameters by name, in the order of [`ModelConfig::parameters`], each with the value that is read for it: with
-    /// bf16 the copy of a weight. The loss is to be differentiated with respect to these.
+    /// The parts of a mean loss with multi-token prediction, f32 `[1]` each: `main_loss`, of the next token, and
+    /// `mtp_loss`, of the one after it, not yet weighted. The second and third output.
+    pub parts: Option<[ValueId; 2]>,
+    /// The parameters by name, in the order of [`ModelConfig::trained_parameters`], each with the value that is read for
+    /// it: with bf16 the copy of a weight. The loss is to be differentiated with respect to these.
     pub parameters: Vec<(String, ValueId)>,
 }
 
@@ -33,26 +38,11 @@ pub struct LogitsGraph {
     pub logits: ValueId,
 }
 
-/// A graph that takes some more tokens of each row: inputs `ids`, `start`, `last` in this order, output `logits`.
-#[derive(Clone, Debug)]
-pub struct DecodeGraph {
-    /// The graph. Parameters, or copies of them as in a [`LossGraph`], and caches are variables.
-    pub graph: Graph,
-    /// New token ids, i32 `[B, T]`, padded on the right with any valid id.
-    pub ids: ValueId,
-    /// How many tokens each row has already seen, i32 `[B]`.
-    pub start: ValueId,
-    /// Index of each row's last real token among the new ones, i32 `[B]`.
-    pub last: ValueId,
-    /// Logits of that token, f32 `[B, V]`.
-    pub logits: ValueId,
-    /// Names and types of the cache variables. A new generation needs `cache.smear`, where there is one, to be zero; the
-    /// others may hold anything.
-    pub caches: Vec<(String, TensorType)>,
-}
-
 /// The loss of `batch` rows of `seq_len` tokens, which may be shorter than the configured length; products read operands
 /// of type `compute`.
+///
+/// A mean is what training minimises: with dropout, and with the loss of multi-token prediction. Losses per token are for
+/// evaluation, which knows neither.
 ///
 /// # Errors
 /// When sizes do not fit together, which a valid configuration rules out.
@@ -63,16 +53,34 @@ pub fn loss_graph(
     seq_len: usize,
     reduction: Reduction,
 ) -> Result<LossGraph, GraphError> {
+    let training = reduction == Reduction::Mean;
     let mut graph = Graph::new();
     let ids = graph.input("ids", TensorType::i32(&[batch, seq_len]));
     let targets = graph.input("targets", TensorType::i32(&[batch, seq_len]));
+    let drops = training && config.drops();
+    let dropout = drops.then(|| graph.input("dropout", TensorType::i32(&[2])));
     let start = graph.zero_positions(batch);
-    let mut layers = Layers::new(&mut graph, config, compute, start, None);
+    let layers = Layers::new(&mut graph, config, compute, start, None);
+    let mut layers = layers.training(Training { dropout });
     let x = layers.trunk(ids)?;
-    let loss = layers.loss(x, targets, reduction)?;
-    let parameters = layers.parameters;
+    let h = layers.final_norm(x)?;
+    let main = layers.loss(h, targets, reduction)?;
+    let predicts = training && config.mtp;
+    let mtp = predicts.then(|| layers.prediction_loss(h, ids, targets)).transpose()?;
+    let mut parameters = layers.parameters;
+    parameters.retain(|(name, _)| config.trains(name));
+    let mut loss = main;
+    if let Some(mtp) = mtp {
+        let weighted = graph.scale(mtp, config.mtp_lambda)?;
+        loss = graph.add(main, weighted)?;
+    }
     graph.output("loss", loss);
-    Ok(LossGraph { graph, ids, targets, loss, parameters })
+    if let Some(mtp) = mtp {
+        graph.output("main_loss", main);
+        graph.output("mtp_loss", mtp);
+    }
+    let parts = mtp.map(|mtp| [main, mtp]);
+    Ok(LossGraph { graph, ids, targets, dropout, loss, parts, parameters })
 }
 
 /// The logits of every position of `batch` rows of `seq_len` tokens.
@@ -90,35 +98,10 @@ pub fn logits_graph(
     let start = graph.zero_positions(batch);
     let mut layers = Layers::new(&mut graph, config, compute, start, None);
     let x = layers.trunk(ids)?;
-    let logits = layers.logits(x)?;
+    let h = layers.final_norm(x)?;
+    let logits = layers.logits(h, config.vocab_size)?;
     graph.output("logits", logits);
     Ok(LogitsGraph { graph, ids, logits })
-}
-
-/// `tokens` more tokens of each of `rows` rows (1: decoding; more: prefill), whose keys and values go into caches with
-/// room for `capacity` positions. Beyond the capacity tokens are dropped, so the caller keeps `start + tokens` within it.
-///
-/// # Errors
-/// As of [`loss_graph`].
-pub fn decode_graph(
-    config: &ModelConfig,
-    compute: Compute,
-    rows: usize,
-    tokens: usize,
-    capacity: usize,
-) -> Result<DecodeGraph, GraphError> {
-    let mut graph = Graph::new();
-    let ids = graph.input("ids", TensorType::i32(&[rows, tokens]));
-    let start = graph.input("start", TensorType::i32(&[rows]));
-    let last = graph.input("last", TensorType::i32(&[rows]));
-    let mut layers =
-        Layers::new(&mut graph, config, compute, start, Some(Cache { capacity, last }));
-    let x = layers.trunk(ids)?;
-    let logits = layers.logits(x)?;
-    graph.output("logits", logits);
-    let caches = graph.variables().iter().filter(|v| v.update.is_some());
-    let caches = caches.map(|v| (v.name.clone(), graph.tensor_type(v.value))).collect();
-    Ok(DecodeGraph { graph, ids, start, last, logits, caches })
 }
 
 #[cfg(test)]
@@ -208,41 +191,5 @@ mod tests {
         let unit = 4 * 48 * 64 * 4;
         let per_layer = (arena(8) - arena(4)) / 4;
         assert!(per_layer <= 11 * unit + unit / 2, "{per_layer} bytes, unit {unit}");
-    }
-
-    #[test]
-    fn generation_updates_its_caches_in_place() {
-        for (preset, tokens) in [(Preset::Classic, 1), (Preset::Modern, 1), (Preset::Modern, 16)] {
-            let config = small(preset);
-            let built = decode_graph(&config, Compute::F32, 2, tokens, 32).unwrap();
-            let g = &built.graph;
-            let inputs: Vec<&str> = g.inputs().iter().map(|i| i.name.as_str()).collect();
-            assert_eq!(inputs, ["ids", "start", "last"]);
-            assert_eq!(g.tensor_type(built.logits), TensorType::f32(&[2, 301]));
-            let smear = usize::from(preset == Preset::Modern);
-            assert_eq!(built.caches.len(), 6 + smear);
-            let find = |name: &str| built.caches.iter().find(|(n, _)| n == name).unwrap().1;
-            assert_eq!(find("cache.2.k"), TensorType::f32(&[2, 32, 2, 16]));
-            if smear == 1 {
-                assert_eq!(find("cache.smear"), TensorType::f32(&[2, 64]));
-            }
-            let plan = plan(g);
-            let mut written = 0;
-            for step in plan.steps() {
-                assert!(step.op.is_some(), "a cache is copied");
-                if matches!(step.op, Some(Op::CacheWrite(_))) {
-                    assert!(matches!(step.outputs[0].0, Place::Variable(_, 0)));
-                    written += 1;
-                }
-            }
-            assert_eq!(written, 6);
-        }
-    }
-
-    #[test]
-    fn one_layer_is_a_model_too() {
-        let config = ModelConfig { n_layer: 1, ..small(Preset::Modern) };
-        let built = decode_graph(&config, Compute::F32, 1, 1, 8).unwrap();
-        assert!(plan(&built.graph).arena_bytes() > 0);
     }
 }

@@ -18,6 +18,7 @@
 mod compute;
 mod config;
 mod count;
+mod decode;
 mod error;
 mod graphs;
 mod initialize;
@@ -31,8 +32,9 @@ mod weights;
 pub use compute::{Compute, compute_copy_name};
 pub use config::{ModelConfig, Preset, Proportions, heads_near};
 pub use count::ParameterCount;
+pub use decode::{DecodeGraph, DecodeShape, LogitsOf, decode_graph, draft_graph, trunk_graph};
 pub use error::{ConfigError, WeightsError};
-pub use graphs::{DecodeGraph, LogitsGraph, LossGraph, decode_graph, logits_graph, loss_graph};
+pub use graphs::{LogitsGraph, LossGraph, logits_graph, loss_graph};
 pub use initialize::initialize;
 pub use parameters::{Init, Parameter, ParameterKind};
 pub use safetensors_file::{SafetensorsFile, TensorData, save, write};

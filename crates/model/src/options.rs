@@ -1,6 +1,6 @@
 //! What follows from the options of a model.
 
-use crate::{ConfigError, ModelConfig};
+use crate::{ConfigError, ModelConfig, Parameter};
 
 /// Selecting keys is not worth while when all but so few are selected.
 const DENSE_MARGIN: usize = 32;
@@ -53,9 +53,9 @@ impl ModelConfig {
         }
     }
 
-    /// Positions before the present one that an Engram looks at.
-    pub fn engram_history(&self) -> usize {
-        self.engram_orders.iter().max().map_or(0, |order| order - 1)
+    /// Whether training drops anything.
+    pub fn drops(&self) -> bool {
+        self.engram_dropout > 0.0 && (0..self.n_layer).any(|i| self.has_engram(i))
     }
 
     /// Width in which branches are compared, h.
@@ -79,6 +79,18 @@ impl ModelConfig {
     /// prefill and decoding agree.
     pub fn selects_keys(&self) -> bool {
         self.sequence_len > self.dsa_top_k() + DENSE_MARGIN
+    }
+
+    /// Whether the parameter of that name has a part in the loss: an indexer has none where no keys are selected.
+    pub fn trains(&self, name: &str) -> bool {
+        self.selects_keys() || !name.contains(".attn.indexer.")
+    }
+
+    /// The [parameters](Self::parameters) that have a part in the loss.
+    pub fn trained_parameters(&self) -> Vec<Parameter> {
+        let mut parameters = self.parameters();
+        parameters.retain(|p| self.trains(&p.name));
+        parameters
     }
 
     /// Whether layer `i` attends to selected keys only.

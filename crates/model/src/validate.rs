@@ -1,5 +1,7 @@
 //! Whether sizes and options fit together.
 
+use kiln_graph::ops::MOST_ITERATIONS;
+
 use crate::{ConfigError, ModelConfig};
 
 /// Columns of the attention input that a value gate reads.
@@ -12,7 +14,6 @@ const MAX_LAYERS: usize = 1 << 12;
 const MAX_WIDTH: usize = 1 << 17;
 const MAX_TOKENS: usize = 1 << 24;
 const MAX_ORDER: usize = 1 << 10;
-const MAX_ITERATIONS: usize = 1 << 10;
 const MAX_INDEXER: usize = 1 << 10;
 
 impl ModelConfig {
@@ -82,7 +83,7 @@ impl ModelConfig {
     }
 
     fn validate_mhc(&self) -> Result<(), ConfigError> {
-        within("mhc_iters", self.mhc_iters, MAX_ITERATIONS)?;
+        within("mhc_iters", self.mhc_iters, MOST_ITERATIONS)?;
         positive("mhc_temperature", self.mhc_temperature)?;
         let (alpha, epsilon) = (self.mhc_alpha, self.mhc_epsilon);
         ensure(alpha.is_finite(), "mhc_alpha", || format!("{alpha} is no number"))?;

@@ -1,6 +1,6 @@
 //! Generation with a key/value cache.
 
-use kiln_graph::{Executor, Feed, ProgramId, TensorType};
+use kiln_graph::{Executor, Feed, ProgramId};
 use kiln_model::{Compute, ModelConfig, decode_graph};
 
 use crate::TrainError;
@@ -17,8 +17,6 @@ pub struct Generator {
     vocab: usize,
     decode: ProgramId,
     prefill: Vec<(usize, ProgramId)>,
-    /// `cache.smear`, which a new generation needs to be zero.
-    cleared: Option<(String, TensorType)>,
     seen: Vec<i32>,
     ids: Vec<i32>,
     last: Vec<i32>,
@@ -54,18 +52,17 @@ impl Generator {
     ) -> Result<Self, TrainError> {
         let mut prepare = |tokens| -> Result<_, TrainError> {
             let built = decode_graph(config, compute, rows, tokens, capacity)?;
-            Ok((executor.prepare(&built.graph)?, built.caches))
+            Ok(executor.prepare(&built.graph)?)
         };
-        let (decode, caches) = prepare(1)?;
+        let decode = prepare(1)?;
         let sizes = PREFILL.iter().filter(|&&tokens| tokens <= capacity);
-        let prefill: Result<Vec<_>, TrainError> = sizes.map(|&t| Ok((t, prepare(t)?.0))).collect();
+        let prefill: Result<Vec<_>, TrainError> = sizes.map(|&t| Ok((t, prepare(t)?))).collect();
         Ok(Generator {
             rows,
             capacity,
             vocab: config.vocab_size,
             decode,
             prefill: prefill?,
-            cleared: caches.into_iter().find(|(name, _)| name.ends_with("smear")),
             seen: vec![0; rows],
             ids: Vec::new(),
             last: vec![0; rows],
@@ -178,9 +175,6 @@ impl Generator {
         executor: &mut dyn Executor,
         prompt: &[u32],
     ) -> Result<ProgramId, TrainError> {
-        if let Some((name, ty)) = &self.cleared {
-            executor.write(name, *ty, &vec![0.0; ty.len()])?;
-        }
         self.seen.fill(0);
         let mut at = 0;
         let mut program = self.decode;

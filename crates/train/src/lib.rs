@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod generate;
 pub mod horizon;
 pub mod metrics;
+pub mod micro_batch;
 pub mod observe;
 pub mod process;
 pub mod programs;

@@ -8,7 +8,8 @@
 //! {"step":100,"val_bpb":1.93,"seconds":192.5}
 //! ```
 //!
-//! A step's line has the step's number counted from 0; an evaluation's line the number of steps
+//! With multi-token prediction a step's line also has `mtp_loss`, that of the token after the next; `loss` is of the next
+//! token alone, as without it. A step's line has the step's number counted from 0; an evaluation's line the number of steps
 //! done before it. The checkpoint `step-000100` is saved when 100 steps are done (0 to 99), before
 //! the evaluation at that point. Resuming from it runs step 100 next, after evaluating again where
 //! an evaluation was due, which gives the same figure. Hence the one rule: **resuming at step S
@@ -33,6 +34,8 @@ pub const METRICS_FILE: &str = "metrics.jsonl";
 struct StepLine<'a> {
     step: u64,
     loss: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtp_loss: Option<f32>,
     lr_multiplier: f64,
     tokens: u64,
     tokens_per_second: f64,
@@ -157,6 +160,7 @@ fn step_line<'a>(report: &StepReport, batch: &'a str) -> StepLine<'a> {
     StepLine {
         step: report.step,
         loss: report.loss,
+        mtp_loss: report.mtp_loss,
         lr_multiplier: report.lr_multiplier,
         tokens: report.tokens,
         tokens_per_second: report.tokens_per_second,
@@ -241,6 +245,7 @@ mod tests {
         StepReport {
             step,
             total: None,
+            mtp_loss: None,
             loss: 2.0 + step as f32 / 3.0,
             lr_multiplier: 0.5,
             tokens: 64 * (step + 1),

@@ -12,6 +12,8 @@ pub struct StepReport {
     pub total: Option<u64>,
     /// Mean loss of the step's micro-batches, in nats per token.
     pub loss: f32,
+    /// That of the token after the next, of models that learn to predict it.
+    pub mtp_loss: Option<f32>,
     /// Factor of the learning rates.
     pub lr_multiplier: f64,
     /// Tokens trained on so far.

@@ -13,9 +13,10 @@ pub fn gradient_name(parameter: &str) -> String {
     format!("grad.{parameter}")
 }
 
-/// Loss and gradients of one micro-batch. Inputs: `ids` and `targets` i32 `[B, T]`; `keep` f32 `[1]`, the factor of the
+/// Loss and gradients of one micro-batch. Inputs: `ids` and `targets` i32 `[B, T]`; of models that drop any, `dropout` i32
+/// `[2]`, which decides what; `keep` f32 `[1]`, the factor of the
 /// gradients that earlier micro-batches left (0 for a step's first); `loss_scale` f32 `[1]`, 1 over the number of
-/// micro-batches. Output: the mean `loss`. Gradients accumulate, in f32, in the variables `grad.NAME`. With bf16 the
+/// micro-batches. Output: the mean `loss`, and with multi-token prediction its parts `main_loss` and `mtp_loss`. Gradients accumulate, in f32, in the variables `grad.NAME`. With bf16 the
 /// copies of [`compute_copies_graph`] are read, which must be there.
 ///
 /// # Errors
@@ -61,7 +62,7 @@ pub fn evaluation_graph(
 pub fn optimizer_step_graph(config: &RunConfig) -> Result<Graph, OptimError> {
     let model = &config.model;
     let parameters: Vec<(String, TensorType)> =
-        model.parameters().into_iter().map(|p| (p.name.clone(), p.tensor_type())).collect();
+        model.trained_parameters().into_iter().map(|p| (p.name.clone(), p.tensor_type())).collect();
     let groups = groups(&parameters, model.n_embd, config.train.total_batch_size, &config.optim);
     let heads = Heads { n_head: model.n_head, n_kv_head: model.n_kv_head };
     optimizer_graph(&groups, heads, &config.optim, &precision(model, config.train.dtype))

@@ -16,8 +16,9 @@ use crate::evaluate::Evaluator;
 use crate::generate::Generator;
 use crate::horizon::Steps;
 use crate::metrics::Metrics;
+use crate::micro_batch::{Losses, MicroBatches, Step, dropout_key};
 use crate::observe::{Event, Observer, StepReport};
-use crate::programs::{make_compute_copies, optimizer_step_graph, training_graph};
+use crate::programs::{make_compute_copies, optimizer_step_graph};
 use crate::run_folder::{self, Resumed};
 use crate::state::RunState;
 
@@ -58,7 +59,7 @@ pub struct Trainer {
     pub(crate) executor: Box<dyn Executor>,
     pub(crate) loader: Loader,
     pub(crate) state: RunState,
-    train: ProgramId,
+    micro_batches: MicroBatches,
     optimize: ProgramId,
     evaluator: Option<Evaluator>,
     generator: Option<Generator>,
@@ -123,8 +124,9 @@ impl Trainer {
             Some(at) => Loader::resume(setup.data.clone(), encoder, options, &at.state.loader)?,
             None => Loader::new(setup.data.clone(), encoder, options)?,
         };
-        let graph = training_graph(model, train.dtype, train.device_batch_size, train.seq_len)?;
-        let train_program = executor.prepare(&graph)?;
+        let (rows, tokens) = (train.device_batch_size, train.seq_len);
+        let micro_batches =
+            MicroBatches::prepare(executor.as_mut(), model, train.dtype, rows, tokens)?;
         let optimize = executor.prepare(&optimizer_step_graph(config)?)?;
         let state = match resumed {
             Some(at) => {
@@ -146,7 +148,7 @@ impl Trainer {
             executor,
             loader,
             state,
-            train: train_program,
+            micro_batches,
             optimize,
             evaluator: None,
             generator: None,
@@ -274,8 +276,9 @@ impl Trainer {
         let begin = Instant::now();
         let stalled = self.loader.stall_seconds();
         let step = self.state.step;
-        let (loss, batch_hash) = self.micro_batches(observer, stop)?;
-        if !loss.is_finite() {
+        let (losses, batch_hash) = self.micro_batches(observer, stop)?;
+        let loss = losses.main as f32;
+        if !losses.are_finite() {
             return Err(TrainError::Diverged { step, loss });
         }
         let total = self.state.steps.total(step).unwrap_or(UNKNOWN_TOTAL) as usize;
@@ -300,6 +303,7 @@ impl Trainer {
             step,
             total: self.total(),
             loss,
+            mtp_loss: losses.mtp.map(|loss| loss as f32),
             lr_multiplier: schedules.lr_multiplier(step as usize),
             tokens: self.state.tokens,
             tokens_per_second,
@@ -316,33 +320,31 @@ impl Trainer {
         Some(Duration::from_secs_f64(self.pace.seconds_per_step()? * left as f64))
     }
 
-    /// Runs the step's micro-batches; returns their mean loss and a hash of their token ids.
+    /// Runs the step's micro-batches; returns their mean losses and a hash of their token ids.
     fn micro_batches(
         &mut self,
         observer: &mut dyn Observer,
         stop: &AtomicBool,
-    ) -> Result<(f32, String), TrainError> {
-        let scale = [1.0 / self.accumulation as f32];
-        let mut sum = 0.0f64;
+    ) -> Result<(Losses, String), TrainError> {
+        let mut sum = Losses::default();
         let mut hash = blake3::Hasher::new();
         for micro in 0..self.accumulation {
-            let keep = [if micro == 0 { 0.0 } else { 1.0 }];
             Self::await_batch(&mut self.loader, observer, stop)?;
             let batch = self.loader.next_batch()?;
             batch.ids.iter().chain(&batch.targets).for_each(|id| {
                 hash.update(&id.to_le_bytes());
             });
-            let feeds = [
-                Feed::I32(&batch.ids),
-                Feed::I32(&batch.targets),
-                Feed::F32(&keep),
-                Feed::F32(&scale),
-            ];
-            self.executor.run(self.train, &feeds)?;
-            sum += f64::from(self.executor.output(self.train, 0)[0]);
+            let number = self.state.step * self.accumulation as u64 + micro as u64;
+            let step = Step {
+                keep: if micro == 0 { 0.0 } else { 1.0 },
+                loss_scale: 1.0 / self.accumulation as f32,
+                key: dropout_key(self.setup.config.train.seed, number),
+            };
+            let tokens = (&batch.ids[..], &batch.targets[..]);
+            sum.add(self.micro_batches.run(self.executor.as_mut(), tokens, step)?);
         }
         let hash = hash.finalize().to_hex();
-        Ok(((sum / self.accumulation as f64) as f32, hash[..16].to_owned()))
+        Ok((sum.mean(self.accumulation), hash[..16].to_owned()))
     }
 
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {

@@ -20,7 +20,8 @@ macro_rules! op_lists {
 op_lists! {
     /// Ops with a derivative, ops that are one, and leaves: gradient checks must meet all of them.
     GRADIENT_CHECKED: [
-        InputValue, Constant, Reshape, SliceLast, PadLast, ShiftTime, CausalMean, Expand,
+        InputValue, Constant, Reshape, SliceLast, PadLast, Concat, ShiftTime, CausalMean, Expand,
+        Dropout, BranchScores, BranchScoresGrad, Sinkhorn, SinkhornGrad, BranchMix, BranchMixGrad,
         Add, Sub, Mul, Scale, ScaleByScalar, DotAt, Sum, Blend, BlendGrad,
         Sigmoid, SigmoidGrad, Tanh, TanhGrad, ReluSquared, ReluSquaredGrad, SwiGlu, SwiGluGrad,
         GatedAdd, GatedAddGrad, Linear, LinearGradInput, LinearGradWeight, Embed, EmbedGrad,
@@ -30,7 +31,7 @@ op_lists! {
     /// Ops of inference and of optimizers, which have no derivative: forward tests must meet all of them.
     FORWARD_TESTED: [
         VariableValue, ZeroPositions, SliceLeading, Cast, Accumulate, Logits,
-        CacheWrite, AttentionCached, ShiftTimeCached, SelectTime,
+        CacheWrite, AttentionCached, ShiftTimeCached, CausalMeanCached, SelectTime, NextIds,
         AdamWStep, MuonMomentum, MuonOrthogonalize, MuonNormalize, CautiousDecayStep,
     ]
 }

@@ -1,7 +1,7 @@
 //! Ops of generation.
 
 use kiln_cpu::Isa;
-use kiln_graph::ops::Logits;
+use kiln_graph::ops::{CausalMeanCached, Logits};
 use kiln_graph::{Feed, Graph, GraphError, TensorType};
 
 use crate::common::{Random, assert_close, run};
@@ -123,25 +123,54 @@ pub fn attention_cached(isa: Isa) -> Result<(), GraphError> {
 
 pub fn time_steps(isa: Isa) -> Result<(), GraphError> {
     let (b, t, c) = (2, 5, 7);
-    let mut random = Random(13);
-    let (x, previous) = (random.values(b * t * c, 1.0), random.values(b * c, 1.0));
+    let x = Random(13).values(b * t * c, 1.0);
     let index = [4, 1];
     let mut g = Graph::new();
     let xv = g.input("x", TensorType::f32(&[b, t, c]));
-    let pv = g.input("previous", TensorType::f32(&[b, c]));
     let iv = g.input("index", TensorType::i32(&[b]));
-    let shifted = g.shift_time_cached(xv, pv)?;
     let selected = g.select_time(xv, iv)?;
-    g.output("shifted", shifted);
     g.output("selected", selected);
-    let mut wanted = [Vec::new(), Vec::new()];
-    for row in 0..b {
-        wanted[0].extend_from_slice(&previous[row * c..(row + 1) * c]);
-        wanted[0].extend_from_slice(&x[row * t * c..(row * t + t - 1) * c]);
-        wanted[1].extend_from_slice(&x[(row * t + index[row] as usize) * c..][..c]);
+    let row = |row: usize| &x[(row * t + index[row] as usize) * c..][..c];
+    let feeds = [Feed::F32(&x), Feed::I32(&index)];
+    assert_eq!(run(isa, &g, &[], &feeds), [[row(0), row(1)].concat()]);
+    Ok(())
+}
+
+/// Caches of single values: what they yield is what whole sequences yield at these positions, to the bit.
+pub fn values_cached(isa: Isa) -> Result<(), GraphError> {
+    let (b, capacity, t, c) = (3, 9, 4, 19);
+    let cache = Random(16).values(b * capacity * c, 1.0);
+    let start = [0, 2, 5];
+    for order in [1, 3, 7] {
+        let mut g = Graph::new();
+        let whole = g.input("whole", TensorType::f32(&[b, capacity, c]));
+        let held = g.reshape(whole, &[b, capacity, 1, c])?;
+        let from = g.input("start", TensorType::i32(&[b]));
+        let shifted = g.shift_time_cached(held, from, t)?;
+        let means = g.causal_mean_cached(held, from, CausalMeanCached { order, tokens: t })?;
+        let (all_shifted, all_means) = (g.shift_time(whole)?, g.causal_mean(whole, order)?);
+        [shifted, means, all_shifted, all_means].iter().for_each(|v| g.output("out", *v));
+        let found = run(isa, &g, &[], &[Feed::F32(&cache), Feed::I32(&start)]);
+        for (some, all) in [(0, 2), (1, 3)] {
+            for (row, first) in start.iter().enumerate() {
+                let at = (row * capacity + *first as usize) * c;
+                assert_eq!(found[some][row * t * c..][..t * c], found[all][at..][..t * c]);
+            }
+        }
     }
-    let feeds = [Feed::F32(&x), Feed::F32(&previous), Feed::I32(&index)];
-    assert_eq!(run(isa, &g, &[], &feeds), wanted);
+    Ok(())
+}
+
+pub fn next_ids(isa: Isa) -> Result<(), GraphError> {
+    let mut g = Graph::new();
+    let ids = g.input("ids", TensorType::i32(&[2, 3]));
+    let table = g.input("table", TensorType::f32(&[10, 1]));
+    let next = g.next_ids(ids, 9)?;
+    let looked_up = g.embed(table, next)?;
+    g.output("next", looked_up);
+    let table: Vec<f32> = (0..10).map(|i| i as f32).collect();
+    let feeds = [Feed::I32(&[1, 2, 3, 4, 5, 6]), Feed::F32(&table)];
+    assert_eq!(run(isa, &g, &[], &feeds), [[2.0, 3.0, 9.0, 5.0, 6.0, 9.0]]);
     Ok(())
 }
 

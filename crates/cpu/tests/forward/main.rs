@@ -20,6 +20,8 @@ const CHECKS: &[Check] = &[
     generation::cache_write,
     generation::attention_cached,
     generation::time_steps,
+    generation::values_cached,
+    generation::next_ids,
     generation::logits,
     generation::positions,
     leaves_and_slices,

@@ -1,6 +1,8 @@
 //! A case for every op with a derivative, at sizes that fit no vector and no tile.
 
-use kiln_graph::ops::{DotAt, Expand, LinearCrossEntropy, PadLast, Reduction, Rope, ShiftTime};
+use kiln_graph::ops::{
+    DotAt, Dropout, Expand, LinearCrossEntropy, PadLast, Reduction, Rope, ShiftTime, Sinkhorn,
+};
 use kiln_graph::{Graph, GraphError, Shape, ValueId};
 
 use crate::check::{Argument, Case};
@@ -57,6 +59,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(products(&mut draw));
     cases.extend(transformer(&mut draw));
     cases.extend(attention(&mut draw));
+    cases.extend(branches(&mut draw));
     cases.extend(losses(&mut draw));
     cases.extend(shared(&mut draw));
     cases
@@ -120,6 +123,14 @@ fn structure(d: &mut Draw) -> Vec<Case> {
             "pad_last",
             x(d),
             |g, a| Ok(g.push(PadLast { start: 3, width: 11 }, &[a[0]])?[0]),
+        ),
+        Case::new("concat", vec![d.f32(&[2, 5, 7], 1.0), d.f32(&[2, 5, 18], 1.0)], |g, a| {
+            g.concat(a[0], a[1])
+        }),
+        Case::new(
+            "dropout",
+            vec![d.f32(&[3, 61], 1.0), Argument::I32(vec![2], vec![-5, 77])],
+            |g, a| g.dropout(a[0], a[1], Dropout { rate: 0.4, salt: 3 }),
         ),
         Case::new("shift_time", x(d), |g, a| g.shift_time(a[0])),
         Case::new("causal_mean", x(d), |g, a| g.causal_mean(a[0], 3)),
@@ -214,6 +225,43 @@ fn attention(d: &mut Draw) -> Vec<Case> {
     };
     // A single position attends to itself alone: q and k have no gradient there.
     sizes.into_iter().filter(|s| s.1 > 1 && s.5 > 0).map(case).collect()
+}
+
+fn branches(d: &mut Draw) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (n, h, c) in [(2, 9, 21), (3, 33, 70)] {
+        let arguments = (0..2 * n).map(|_| d.f32(&[2, 3, h], 1.0)).collect();
+        cases.push(Case::new(format!("branch_scores of {n}"), arguments, move |g, a| {
+            g.branch_scores(&a[..n], &a[n..], 0.7)
+        }));
+        for alpha in [1.0, 0.4] {
+            let mut arguments = vec![d.f32(&[2, 3, n, n], 1.0)];
+            arguments.extend((0..n).map(|_| d.f32(&[2, 3, c], 1.0)));
+            let name = format!("branch_mix of {n}, {alpha}");
+            cases.push(Case::new(name, arguments, move |g, a| g.branch_mix(a[0], &a[1..], alpha)));
+        }
+    }
+    // The last has entries that are raised to epsilon.
+    for (n, iters, epsilon, bound) in [(2, 3, 1e-6, 1.5), (3, 5, 1e-6, 2.0), (4, 2, 0.2, 3.0)] {
+        let name = format!("sinkhorn {n}, {iters}, {epsilon}");
+        let s = vec![apart_from_kinks(d, n, epsilon, bound)];
+        cases.push(Case::new(name, s, move |g, a| g.sinkhorn(a[0], Sinkhorn { iters, epsilon })));
+    }
+    cases
+}
+
+/// Matrices in which no entry is near the largest of its row, nor near where it is raised to epsilon.
+fn apart_from_kinks(d: &mut Draw, n: usize, epsilon: f32, bound: f32) -> Argument {
+    let mut values: Vec<f32> = Vec::new();
+    while values.len() < 3 * n * n {
+        let row = d.0.values(n, bound);
+        let max = row.iter().copied().fold(f32::MIN, f32::max);
+        let tops = row.iter().filter(|x| max - **x < 0.4).count();
+        if tops == 1 && row.iter().all(|x| (x - max - epsilon.ln()).abs() > 0.4) {
+            values.extend(row);
+        }
+    }
+    Argument::F32(vec![3, n, n], values)
 }
 
 fn losses(d: &mut Draw) -> Vec<Case> {

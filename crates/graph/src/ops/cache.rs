@@ -64,23 +64,54 @@ impl Rule for AttentionCached {
     inference_only!(AttentionCached);
 }
 
-/// x `[B, T, C]` moved one position later, with `previous` `[B, C]` at t = 0. Inputs: x, previous.
+/// Checks a cache `[B, capacity, 1, C]` of single values, and one start per row.
+fn values_cache(cache: &TensorType, start: &TensorType) -> Result<[usize; 3], String> {
+    all_f32(std::slice::from_ref(cache))?;
+    match *cache.shape().dims() {
+        [b, capacity, 1, c] => per_row(start, b).map(|()| [b, capacity, c]),
+        _ => Err("takes a cache [B, capacity, 1, C]".into()),
+    }
+}
+
+/// The cache's entries one position before each of T new ones, `[B, T, C]`; 0 before position 0. Inputs: cache
+/// `[B, capacity, 1, C]`, f32, that already holds the new entries; start.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ShiftTimeCached;
+pub struct ShiftTimeCached {
+    /// New entries of each row, T.
+    pub tokens: usize,
+}
 
 impl Rule for ShiftTimeCached {
     fn arity(&self) -> usize {
         2
     }
     fn infer(&self, inputs: &[TensorType]) -> Inferred {
-        all_f32(inputs)?;
-        let dims = inputs[0].shape();
-        ensure(dims.rank() == 3, || "takes x [B, T, C]".into())?;
-        let previous = TensorType::f32(&[dims.dims()[0], dims.dims()[2]]);
-        ensure(inputs[1] == previous, || format!("the previous entries must be {previous}"))?;
-        Ok(vec![inputs[0]])
+        let [b, _, c] = values_cache(&inputs[0], &inputs[1])?;
+        Ok(vec![TensorType::f32(&[b, self.tokens, c])])
     }
     inference_only!(ShiftTimeCached);
+}
+
+/// The mean of the latest `order` entries of a cache at each of T new positions, `[B, T, C]`; those before position 0 count as
+/// 0, the divisor stays. Inputs: cache `[B, capacity, 1, C]`, f32, that already holds the new entries; start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CausalMeanCached {
+    /// Number of positions, at least 1.
+    pub order: usize,
+    /// New entries of each row, T.
+    pub tokens: usize,
+}
+
+impl Rule for CausalMeanCached {
+    fn arity(&self) -> usize {
+        2
+    }
+    fn infer(&self, inputs: &[TensorType]) -> Inferred {
+        let [b, _, c] = values_cache(&inputs[0], &inputs[1])?;
+        ensure(self.order > 0, || "takes an order of at least 1".into())?;
+        Ok(vec![TensorType::f32(&[b, self.tokens, c])])
+    }
+    inference_only!(CausalMeanCached);
 }
 
 /// `x[b, index[b]]` of x `[B, T, C]`, as `[B, C]`. Inputs: x, index (i32 `[B]`).
@@ -128,16 +159,30 @@ impl Graph {
         self.push1(AttentionCached { window }, &[q, k, v, start])
     }
 
-    /// x moved one position later, `previous` coming first.
+    /// The entries before `tokens` new ones of a cache; see [`ShiftTimeCached`].
     ///
     /// # Errors
     /// When shapes do not fit.
     pub fn shift_time_cached(
         &mut self,
-        x: ValueId,
-        previous: ValueId,
+        cache: ValueId,
+        start: ValueId,
+        tokens: usize,
     ) -> Result<ValueId, GraphError> {
-        self.push1(ShiftTimeCached, &[x, previous])
+        self.push1(ShiftTimeCached { tokens }, &[cache, start])
+    }
+
+    /// Means of the latest entries of a cache; see [`CausalMeanCached`].
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn causal_mean_cached(
+        &mut self,
+        cache: ValueId,
+        start: ValueId,
+        op: CausalMeanCached,
+    ) -> Result<ValueId, GraphError> {
+        self.push1(op, &[cache, start])
     }
 
     /// One position of each row.

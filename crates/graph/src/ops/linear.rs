@@ -50,7 +50,8 @@ impl Rule for Linear {
         let dy = self.before_epilogue(node, b)?;
         let dy = b.graph.cast(dy, b.graph.tensor_type(w).dtype())?;
         if b.wants(w) {
-            let dw = b.graph.push1(LinearGradWeight, &[dy, x])?;
+            let again = b.look_up_again(x)?;
+            let dw = b.graph.push1(LinearGradWeight, &[dy, again])?;
             b.add(w, dw)?;
         }
         if b.wants(x) {

@@ -5,9 +5,11 @@
 //! of rows when all axes but the last are taken as one.
 
 mod attention;
+mod branches;
 mod cache;
 mod cast;
 mod causal_mean;
+mod dropout;
 mod elementwise;
 mod embed;
 mod gate;
@@ -19,9 +21,14 @@ mod rope;
 mod structure;
 
 pub use attention::{Attention, AttentionGrad};
-pub use cache::{AttentionCached, CacheWrite, SelectTime, ShiftTimeCached};
+pub use branches::{
+    BranchMix, BranchMixGrad, BranchScores, BranchScoresGrad, MOST_BRANCHES, MOST_ITERATIONS,
+    Sinkhorn, SinkhornGrad,
+};
+pub use cache::{AttentionCached, CacheWrite, CausalMeanCached, SelectTime, ShiftTimeCached};
 pub use cast::Cast;
 pub use causal_mean::CausalMean;
+pub use dropout::Dropout;
 pub use elementwise::{
     Accumulate, Add, Blend, BlendGrad, DotAt, Mul, ReluSquared, ReluSquaredGrad, Scale,
     ScaleByScalar, Sigmoid, SigmoidGrad, Sub, Sum, SwiGlu, SwiGluGrad, Tanh, TanhGrad,
@@ -37,8 +44,8 @@ pub use optimizer::{
 };
 pub use rope::{Rope, RopeNorm, RopeNormGrad, RopeTable};
 pub use structure::{
-    Constant, Expand, InputValue, PadLast, Reshape, ShiftTime, SliceLast, SliceLeading,
-    VariableValue, ZeroPositions,
+    Concat, Constant, Expand, InputValue, NextIds, PadLast, Reshape, ShiftTime, SliceLast,
+    SliceLeading, VariableValue, ZeroPositions,
 };
 
 use crate::{Backward, DType, GraphError, Node, TensorType};
@@ -108,18 +115,20 @@ macro_rules! ops {
 
 ops! {
     // Leaves and structure.
-    VariableValue, InputValue, Constant, ZeroPositions, Reshape, SliceLeading, SliceLast, PadLast, ShiftTime, Expand, Cast,
+    VariableValue, InputValue, Constant, ZeroPositions, Reshape, SliceLeading, SliceLast, PadLast, Concat, NextIds,
+    ShiftTime, Expand, Cast,
     // Elementwise and sums.
     Add, Sub, Mul, Scale, ScaleByScalar, DotAt, Sum, Accumulate, Blend, BlendGrad,
     Sigmoid, SigmoidGrad, Tanh, TanhGrad, ReluSquared, ReluSquaredGrad, SwiGlu, SwiGluGrad,
-    GatedAdd, GatedAddGrad, CausalMean,
+    GatedAdd, GatedAddGrad, CausalMean, Dropout,
+    BranchScores, BranchScoresGrad, Sinkhorn, SinkhornGrad, BranchMix, BranchMixGrad,
     // Products.
     Linear, LinearGradInput, LinearGradWeight,
     // The rest of a transformer.
     Embed, EmbedGrad, RmsNorm, RmsNormGrad, RopeTable, Rope, RopeNorm, RopeNormGrad, Attention, AttentionGrad,
     LinearCrossEntropy, LinearCrossEntropyGrad, Logits,
     // Generation.
-    CacheWrite, AttentionCached, ShiftTimeCached, SelectTime,
+    CacheWrite, AttentionCached, ShiftTimeCached, CausalMeanCached, SelectTime,
     // Optimizers.
     AdamWStep, MuonMomentum, MuonOrthogonalize, MuonNormalize, CautiousDecayStep,
 }

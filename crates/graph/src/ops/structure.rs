@@ -1,6 +1,6 @@
 //! Leaves of a graph, and ops that move values without computing.
 
-use super::{Inferred, Rule, all_f32, ensure, float, floats, no_derivative};
+use super::{Inferred, Rule, all_f32, ensure, float, floats, no_derivative, one_float};
 use crate::{Backward, DType, Graph, GraphError, Node, Shape, TensorType, ValueId};
 
 /// The value of a variable at the beginning of a run.
@@ -190,6 +190,58 @@ impl Rule for PadLast {
     }
 }
 
+/// `[a, b]` along the last axis: a and b alike but for it, both f32 or both bf16.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Concat;
+
+impl Rule for Concat {
+    fn arity(&self) -> usize {
+        2
+    }
+    fn infer(&self, inputs: &[TensorType]) -> Inferred {
+        let dtype = one_float(inputs)?;
+        let (a, b) = (inputs[0].shape(), inputs[1].shape());
+        ensure(a.rank() > 0 && a.with_last(1) == b.with_last(1), || {
+            "all axes but the last must be equal".into()
+        })?;
+        Ok(vec![TensorType::new(dtype, a.with_last(a.last() + b.last()))])
+    }
+    fn derive(&self, node: &Node, b: &mut Backward<'_>) -> Result<(), GraphError> {
+        let dy = b.upstream(node.outputs[0])?;
+        let mut start = 0;
+        for &input in &node.inputs {
+            let len = b.graph.tensor_type(input).shape().last();
+            let dtype = b.gradient_dtype(input);
+            let part = b.graph.push1(SliceLast { start, len, dtype }, &[dy])?;
+            b.add(input, part)?;
+            start += len;
+        }
+        Ok(())
+    }
+}
+
+/// The ids `[B, T]` that come one position later, i32; `last` at the end of each row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NextIds {
+    /// What stands where nothing comes later.
+    pub last: i32,
+}
+
+impl Rule for NextIds {
+    fn arity(&self) -> usize {
+        1
+    }
+    fn infer(&self, inputs: &[TensorType]) -> Inferred {
+        ensure(inputs[0].dtype() == DType::I32 && inputs[0].shape().rank() == 2, || {
+            "takes i32 ids [B, T]".into()
+        })?;
+        Ok(vec![inputs[0]])
+    }
+    fn derive(&self, _: &Node, _: &mut Backward<'_>) -> Result<(), GraphError> {
+        Ok(())
+    }
+}
+
 /// Moves x `[B, T, C]` by one position: `y[t] = x[t-1]` (`back` false) or `y[t] = x[t+1]`; the gap is 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShiftTime {
@@ -292,6 +344,22 @@ impl Graph {
         len: usize,
     ) -> Result<ValueId, GraphError> {
         self.push1(SliceLast { start, len, dtype: DType::F32 }, &[x])
+    }
+
+    /// `[a, b]` along the last axis; see [`Concat`].
+    ///
+    /// # Errors
+    /// When other axes or the element types differ.
+    pub fn concat(&mut self, a: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
+        self.push1(Concat, &[a, b])
+    }
+
+    /// The ids one position later, and `last` at the end of each row.
+    ///
+    /// # Errors
+    /// When these are no ids `[B, T]`.
+    pub fn next_ids(&mut self, ids: ValueId, last: i32) -> Result<ValueId, GraphError> {
+        self.push1(NextIds { last }, &[ids])
     }
 
     /// x `[B, T, C]` moved one position later, 0 at t = 0.

@@ -13,8 +13,9 @@ use kiln_optim::Schedules;
 use kiln_tokenizer::Tokenizer;
 use kiln_train::config::RunConfig;
 use kiln_train::data_set::DataSet;
+use kiln_train::micro_batch::{MicroBatches, Step};
 use kiln_train::process;
-use kiln_train::programs::{make_compute_copies, optimizer_step_graph, training_graph};
+use kiln_train::programs::{make_compute_copies, optimizer_step_graph};
 use serde::Serialize;
 
 use super::host::Host;
@@ -235,7 +236,7 @@ impl Batches {
 struct Bench {
     config: RunConfig,
     executor: Cpu,
-    train: ProgramId,
+    train: MicroBatches,
     optimize: ProgramId,
     batches: Batches,
 }
@@ -245,7 +246,7 @@ impl Bench {
         let mut executor = machine::executor(globals)?;
         let (model, train) = (&config.model, &config.train);
         let (rows, tokens) = (train.device_batch_size, train.seq_len);
-        let step = executor.prepare(&training_graph(model, train.dtype, rows, tokens)?)?;
+        let step = MicroBatches::prepare(&mut executor, model, train.dtype, rows, tokens)?;
         let optimize = executor.prepare(&optimizer_step_graph(&config)?)?;
         initialize(model, 0, |p, values| executor.write(&p.name, p.tensor_type(), values))?;
         make_compute_copies(&mut executor, model, train.dtype)?;
@@ -281,8 +282,9 @@ impl Bench {
 
     fn micro_batch(&mut self) -> anyhow::Result<()> {
         let (ids, targets) = self.batches.next()?;
-        let feeds = [Feed::I32(ids), Feed::I32(targets), Feed::F32(&[0.0]), Feed::F32(&[1.0])];
-        Ok(self.executor.run(self.train, &feeds)?)
+        let step = Step { keep: 0.0, loss_scale: 1.0, key: [0, 0] };
+        self.train.run(&mut self.executor, (ids, targets), step)?;
+        Ok(())
     }
 
     /// Share of the time that steps wait for data when nothing stands between them: what is measured in between gives the
@@ -307,7 +309,7 @@ impl Bench {
         accumulation: usize,
         peak_rss_bytes: Option<u64>,
     ) -> anyhow::Result<Report> {
-        let ops = [("step", self.train), ("optimizer", self.optimize)];
+        let ops = [("step", self.train.program()), ("optimizer", self.optimize)];
         let ops = ops
             .iter()
             .flat_map(|&(name, id)| op_rows(name, self.executor.op_times(id), samples.len()));

@@ -1,6 +1,7 @@
 //! From ops to kernels.
 
 mod attending;
+mod mixing;
 mod optimizer;
 mod products;
 
@@ -10,7 +11,10 @@ use kiln_graph::{DType, Op};
 
 use super::operand::Operand;
 use crate::gemm::Epilogue;
-use crate::{Context, elementwise, embed, gate, movement, muon, norm, reduce, rope};
+use crate::movement::ValuesCache;
+use crate::{
+    Context, dropout, elementwise, embed, gate, movement, muon, norm, reduce, rope, sinkhorn,
+};
 
 pub(super) use attending::{attention_dims, cached_dims};
 pub(super) use products::cross_entropy_dims;
@@ -115,36 +119,31 @@ pub(super) unsafe fn execute(
                 let add = Onto::new(cx, op, i, out) != Onto::Nothing;
                 movement::pad_last(cx, i[0].f32(), pad.width, pad.start, add, out.f32_mut());
             }
+            Op::Concat(_) => typed!(out, X => {
+                let widths = (i[0].matrix().1, i[1].matrix().1);
+                let (a, b) = (i[0].values::<X>(), i[1].values::<X>());
+                movement::concat(cx, a, b, widths, out.values_mut::<X>());
+            }),
+            Op::NextIds(next) => {
+                movement::next_ids(i[0].i32(), out.matrix().1, next.last, out.i32_mut());
+            }
             Op::ShiftTime(shift) => {
                 let add = Onto::new(cx, op, i, out) != Onto::Nothing;
                 let [b, t, c, _] = out.dims();
-                movement::shift_time(
-                    cx,
-                    i[0].f32(),
-                    (b, t, c),
-                    shift.back,
-                    None,
-                    add,
-                    out.f32_mut(),
-                );
+                let dims = (b, t, c);
+                movement::shift_time(cx, i[0].f32(), dims, shift.back, add, out.f32_mut());
             }
             Op::CausalMean(mean) => {
                 let [b, t, c, _] = out.dims();
                 let what = (mean.order, mean.transposed);
                 movement::causal_mean(cx, i[0].f32(), (b, t, c), what, out.f32_mut());
             }
-            Op::ShiftTimeCached(_) => {
-                let [b, t, c, _] = out.dims();
-                let previous = Some(i[1].f32());
-                movement::shift_time(
-                    cx,
-                    i[0].f32(),
-                    (b, t, c),
-                    false,
-                    previous,
-                    false,
-                    out.f32_mut(),
-                );
+            Op::ShiftTimeCached(shift) => {
+                movement::shift_time_cached(values_cache(i), shift.tokens, out.f32_mut());
+            }
+            Op::CausalMeanCached(mean) => {
+                let (cache, out) = (values_cache(i), out.f32_mut());
+                movement::causal_mean_cached(cx, cache, mean.order, mean.tokens, out);
             }
             Op::SelectTime(_) => {
                 let [_, t, c, _] = i[0].dims();
@@ -198,6 +197,23 @@ pub(super) unsafe fn execute(
                     gate::gated_add_grad::<X>(cx, dims, x.cast(), y, dout.cast(), o.cast(), dg);
                 });
             }
+            Op::Dropout(drop) => {
+                let key = i[1].i32();
+                let (rate, salt, key) = (drop.rate, drop.salt, [key[0], key[1]]);
+                dropout::dropout(cx, n, x, dropout::Choice { rate, salt, key }, o);
+            }
+            Op::BranchScores(op) => mixing::scores(cx, op, i, out),
+            Op::BranchScoresGrad(grad) => mixing::scores_grad(cx, &grad.0, i, outputs),
+            Op::Sinkhorn(op) => {
+                let (settings, count) = mixing::matrices(op, out);
+                sinkhorn::sinkhorn(cx, settings, count, x, o);
+            }
+            Op::SinkhornGrad(grad) => {
+                let (settings, count) = mixing::matrices(&grad.0, out);
+                sinkhorn::sinkhorn_grad(cx, settings, count, x, y, o);
+            }
+            Op::BranchMix(op) => mixing::mix(cx, op, i, out),
+            Op::BranchMixGrad(grad) => mixing::mix_grad(cx, &grad.0, i, outputs),
             Op::Linear(op) => products::linear(cx, op, i, out, rest),
             Op::LinearGradInput(grad) => {
                 let onto = Onto::new(cx, op, i, out);
@@ -303,6 +319,15 @@ unsafe fn copy(cx: &Context, from: &Operand, to: &Operand) {
             elementwise::copy(cx, to.len(), from.ptr(), to.ptr());
         }
     }
+}
+
+/// A cache of single values `[B, capacity, 1, C]` with its starts.
+///
+/// # Safety
+/// As of [`execute`].
+unsafe fn values_cache<'a>(i: &[Operand]) -> ValuesCache<'a> {
+    // SAFETY: the caller's.
+    unsafe { ValuesCache { values: i[0].f32(), width: i[0].matrix().1, start: i[1].i32() } }
 }
 
 fn rope_dims(x: &Operand) -> rope::Dims {
