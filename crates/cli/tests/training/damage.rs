@@ -105,20 +105,21 @@ fn a_missing_run_or_checkpoint_is_told() {
 fn keys_that_this_version_does_not_know_are_told() {
     let project = Project::with_run();
     change_config(&project, |config| {
-        config["model"]["engram"] = true.into();
+        config["model"]["hologram"] = true.into();
         config["colour"] = "blue".into();
     });
     for line in [GENERATE, EVAL] {
         let ran = project.run(line);
         ran.success();
-        for key in ["unknown key model.engram", "unknown key colour", "run/step-000020/config.json"]
+        for key in
+            ["unknown key model.hologram", "unknown key colour", "run/step-000020/config.json"]
         {
             assert!(ran.stderr.contains(key), "{key} is not in {}", ran.stderr);
         }
     }
     let ran = project.train("--out run --save-every 10");
     ran.success();
-    assert!(ran.stderr.contains("unknown key model.engram"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("unknown key model.hologram"), "{}", ran.stderr);
 }
 
 #[test]
