@@ -114,6 +114,10 @@ fn train(error: &TrainError) -> Option<String> {
         TrainError::Tokenizer(error) => tokenizer(error),
         TrainError::Config(error) => settings(error),
         TrainError::Optim(error) => settings(error),
+        TrainError::NoDrafts => Some(
+            "a model trained with --mtp has it; `kiln train --init-from` adds it to one without"
+                .to_owned(),
+        ),
         TrainError::Occupied { .. } => {
             Some("--resume auto goes on with it; another --out begins another one".to_owned())
         }

@@ -78,6 +78,9 @@ pub enum TrainError {
         /// Tokens of the model.
         vocab: usize,
     },
+    /// Drafts are asked of a model that was not trained to make any.
+    #[error("the model has no multi-token prediction, which would draft tokens")]
+    NoDrafts,
     /// The loss is no number any more.
     #[error("the loss of step {step} is {loss}: training has diverged")]
     Diverged {

@@ -10,6 +10,36 @@ use crate::sampler::{Sampler, Sampling};
 /// holds it.
 const PREFILL: [usize; 3] = [16, 64, 256];
 
+/// Those of the sizes that a cache has room for.
+pub(crate) fn prefill_sizes(capacity: usize) -> impl Iterator<Item = usize> {
+    PREFILL.into_iter().filter(move |&tokens| tokens <= capacity)
+}
+
+/// The size of the step that takes the next of `left` tokens of a prompt.
+pub(crate) fn piece(left: usize, capacity: usize) -> usize {
+    let sizes = || prefill_sizes(capacity);
+    let fitting = sizes().find(|&tokens| tokens >= left).or_else(|| sizes().last());
+    fitting.filter(|_| left > 1).unwrap_or(1)
+}
+
+/// Whether a prompt can be continued.
+///
+/// # Errors
+/// When it is empty or longer than the capacity, or has a token that the model does not.
+pub(crate) fn check_prompt(
+    prompt: &[u32],
+    capacity: usize,
+    vocab: usize,
+) -> Result<(), TrainError> {
+    if prompt.is_empty() || prompt.len() > capacity {
+        return Err(TrainError::Prompt { tokens: prompt.len(), capacity });
+    }
+    match prompt.iter().find(|&&id| id as usize >= vocab) {
+        Some(&id) => Err(TrainError::Token { id, vocab }),
+        None => Ok(()),
+    }
+}
+
 /// Continues prompts, `rows` at a time, with the model whose parameters an executor holds.
 pub struct Generator {
     rows: usize,
@@ -55,8 +85,8 @@ impl Generator {
             Ok(executor.prepare(&built.graph)?)
         };
         let decode = prepare(1)?;
-        let sizes = PREFILL.iter().filter(|&&tokens| tokens <= capacity);
-        let prefill: Result<Vec<_>, TrainError> = sizes.map(|&t| Ok((t, prepare(t)?))).collect();
+        let sizes = prefill_sizes(capacity);
+        let prefill: Result<Vec<_>, TrainError> = sizes.map(|t| Ok((t, prepare(t)?))).collect();
         Ok(Generator {
             rows,
             capacity,
@@ -118,7 +148,7 @@ impl Generator {
         prompt: &[u32],
         sampling: Sampling,
     ) -> Result<(), TrainError> {
-        self.check(prompt)?;
+        check_prompt(prompt, self.capacity, self.vocab)?;
         self.samplers.clear();
         self.samplers.extend((0..self.rows).map(|i| Sampler::new(sampling, i)));
         self.latest = Some(self.feed_prompt(executor, prompt)?);
@@ -159,16 +189,6 @@ impl Generator {
         Ok(self.decode)
     }
 
-    fn check(&self, prompt: &[u32]) -> Result<(), TrainError> {
-        if prompt.is_empty() || prompt.len() > self.capacity {
-            return Err(TrainError::Prompt { tokens: prompt.len(), capacity: self.capacity });
-        }
-        match prompt.iter().find(|&&id| id as usize >= self.vocab) {
-            Some(&id) => Err(TrainError::Token { id, vocab: self.vocab }),
-            None => Ok(()),
-        }
-    }
-
     /// Runs the prompt through in pieces; returns the program whose output are the logits after it.
     fn feed_prompt(
         &mut self,
@@ -180,9 +200,9 @@ impl Generator {
         let mut program = self.decode;
         while at < prompt.len() {
             let left = prompt.len() - at;
-            let fitting = self.prefill.iter().find(|(tokens, _)| *tokens >= left);
-            let choice = fitting.or(self.prefill.last()).copied().filter(|_| left > 1);
-            let (tokens, chosen) = choice.unwrap_or((1, self.decode));
+            let tokens = piece(left, self.capacity);
+            let prepared = self.prefill.iter().find(|(size, _)| *size == tokens);
+            let chosen = prepared.map_or(self.decode, |(_, program)| *program);
             let taken = left.min(tokens);
             self.ids.clear();
             for _ in 0..self.rows {

@@ -17,6 +17,7 @@ pub mod programs;
 pub mod run_folder;
 pub mod sample_text;
 pub mod sampler;
+pub mod speculate;
 pub mod state;
 pub mod trainer;
 

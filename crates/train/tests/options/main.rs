@@ -5,3 +5,4 @@ mod causality;
 mod mixing;
 mod models;
 mod recomputed;
+mod speculation;

@@ -19,11 +19,12 @@ pub(super) fn block<S: Simd, T: Operand>(
     // read from front to back.
     match (x.rows(), super::is_tall(&x)) {
         (0, _) => {}
-        (1, _) => rows::<S, T, 1, 1, 8>(s, x, w, block, sums),
+        // One row and two are summed up in the same order: a token that is decoded beside another has the same logits.
+        (1, _) => rows::<S, T, 1, 1, 4>(s, x, w, block, sums),
         (2, false) => rows::<S, T, 2, 1, 4>(s, x, w, block, sums),
         (3, false) => rows::<S, T, 3, 1, 2>(s, x, w, block, sums),
         (4, false) => rows::<S, T, 4, 1, 2>(s, x, w, block, sums),
-        (2, true) => rows::<S, T, 2, 2, 2>(s, x, w, block, sums),
+        (2, true) => rows::<S, T, 2, 2, 4>(s, x, w, block, sums),
         (3, true) => rows::<S, T, 3, 4, 1>(s, x, w, block, sums),
         (4, true) => rows::<S, T, 4, 4, 1>(s, x, w, block, sums),
         (5, _) => rows::<S, T, 5, 1, 2>(s, x, w, block, sums),
