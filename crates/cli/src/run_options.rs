@@ -1,5 +1,9 @@
 //! The options of a run: as flags, as keys of a TOML file, and resolved.
 
+mod checks;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -11,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::args::parse_share;
 use crate::error::{Advised, wrong_usage};
+use checks::positive;
 
 /// Element type of products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -324,77 +329,6 @@ impl RunOptions {
         }
     }
 
-    /// Refuses sizes that no machine has memory for, before anything is computed from them.
-    fn check_sizes(&self, vocab_size: usize) -> anyhow::Result<()> {
-        let sizes = [
-            ("--depth", self.depth, 1 << 12),
-            ("--aspect-ratio", self.aspect_ratio, 1 << 12),
-            ("--head-dim", self.head_dim, 1 << 20),
-            ("--n-embd", self.n_embd, 1 << 20),
-            ("--seq-len", self.seq_len, 1 << 24),
-            ("--device-batch-size", self.device_batch_size, 1 << 24),
-            ("--vocab-size", Some(vocab_size), 1 << 26),
-        ];
-        for (flag, value, most) in sizes {
-            if let Some(value) = value.filter(|value| *value > most) {
-                anyhow::bail!("{flag} can be {most} at the most, not {value}");
-            }
-        }
-        let train = TrainSettings::default();
-        let rows = self.device_batch_size.unwrap_or(train.device_batch_size);
-        let tokens = rows * self.seq_len.unwrap_or(train.seq_len);
-        if tokens > 1 << 30 {
-            anyhow::bail!(
-                "--device-batch-size times --seq-len is {tokens} tokens; 2^30 is the most"
-            );
-        }
-        Ok(())
-    }
-
-    /// Refuses settings of the data that do not go together.
-    fn check_data(&self, train: &TrainSettings) -> anyhow::Result<()> {
-        let rates = [
-            ("--fim-rate", train.fim.rate),
-            ("--fim-spm-rate", train.fim.spm_rate),
-            ("--fim-body-rate", train.fim.body_rate),
-        ];
-        for (flag, rate) in rates {
-            if !(0.0..=1.0).contains(&rate) {
-                anyhow::bail!("{flag} is a share from 0 to 1, not {rate}");
-            }
-        }
-        if !(train.pairs_share > 0.0 && train.pairs_share < 1.0) {
-            let share = train.pairs_share;
-            anyhow::bail!("--pairs-share is a share of more than 0 and less than 1, not {share}");
-        }
-        let needs = [
-            ("--fim-spm-rate", self.fim_spm_rate.is_some(), "--fim-rate", train.fim.rate > 0.0),
-            ("--fim-body-rate", self.fim_body_rate.is_some(), "--fim-rate", train.fim.rate > 0.0),
-            ("--pairs-share", self.pairs_share.is_some(), "--pairs", train.pairs.is_some()),
-            ("--stream-patience", self.stream_patience.is_some(), "--stream", train.stream),
-        ];
-        for (flag, given, other, there) in needs {
-            if given && !there {
-                anyhow::bail!("{flag} means nothing without {other}");
-            }
-        }
-        let sets = &train.data;
-        let weights: Vec<f64> = sets.iter().filter_map(|set| set.weight).collect();
-        if let Some(weight) = weights.iter().find(|weight| !(**weight > 0.0 && weight.is_finite()))
-        {
-            anyhow::bail!("a weight of --data must be more than 0, not {weight}");
-        }
-        if !weights.is_empty() && weights.len() < sets.len() {
-            anyhow::bail!("give each --data a weight, as in a=0.7 b=0.3, or none");
-        }
-        if train.stream && sets.len() > 1 && weights.is_empty() {
-            anyhow::bail!(
-                "give each --data a weight: the size of what --stream reads is not known"
-            );
-        }
-        Ok(())
-    }
-
     /// The whole run, for a tokenizer of `vocab_size` tokens. Products are f32 unless an option says otherwise: the
     /// machine's own choice is the caller's. What does not fit is wrong usage.
     pub fn resolve(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
@@ -447,100 +381,5 @@ fn some_data_sets<'de, D: Deserializer<'de>>(data: D) -> Result<Option<Vec<DataS
 fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
-    }
-}
-
-fn positive(flag: &str, value: Option<f64>) -> anyhow::Result<()> {
-    match value {
-        Some(value) if !(value > 0.0 && value.is_finite()) => {
-            anyhow::bail!("{flag} must be more than 0, not {value}")
-        }
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_lie_over_the_file() {
-        let file: RunOptions =
-            toml::from_str("depth = 6\nseed = 3\npreset = 'classic'\ndtype = 'bf16'").unwrap();
-        let flags = RunOptions { depth: Some(2), ..RunOptions::default() };
-        let run = flags.over(file).resolve(512).unwrap();
-        assert_eq!((run.model.n_layer, run.train.seed, run.model.smear), (2, 3, false));
-        assert_eq!(run.train.dtype, Compute::Bf16);
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_line() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "depth = 4\n\ndeptth = 5\n").unwrap();
-        let message = RunOptions::from_file(file.path()).unwrap_err().to_string();
-        assert!(message.contains(":3:") && message.contains("deptth"), "{message}");
-    }
-
-    #[test]
-    fn horizons_have_an_order() {
-        let mut options = RunOptions { minutes: Some(1.0), ..RunOptions::default() };
-        assert_eq!(options.horizon(), Horizon::Minutes(1.0));
-        options.target_param_data_ratio = Some(4.0);
-        assert_eq!(options.horizon(), Horizon::ParamDataRatio(4.0));
-        options.target_flops = Some(1e12);
-        assert_eq!(options.horizon(), Horizon::Flops(1e12));
-        options.num_iterations = Some(7);
-        assert_eq!(options.horizon(), Horizon::Iterations(7));
-        assert_eq!(RunOptions::default().horizon(), Horizon::ParamDataRatio(8.0));
-    }
-
-    #[test]
-    fn sizes_that_no_machine_holds_are_refused() {
-        for rows in [usize::MAX, 1 << 62, 1 << 24] {
-            let options = RunOptions { device_batch_size: Some(rows), ..RunOptions::default() };
-            let message = options.resolve(512).unwrap_err().to_string();
-            assert!(message.contains("--device-batch-size"), "{message}");
-        }
-        let depth = RunOptions { depth: Some(1 << 40), ..RunOptions::default() };
-        assert!(depth.resolve(512).unwrap_err().to_string().contains("--depth"));
-    }
-
-    #[test]
-    fn sizes_that_do_not_fit_are_refused() {
-        let batch = RunOptions { total_batch_size: Some(5000), ..RunOptions::default() };
-        assert!(batch.resolve(512).unwrap_err().to_string().contains("5000"));
-        let minutes = RunOptions { minutes: Some(-1.0), ..RunOptions::default() };
-        assert!(minutes.resolve(512).unwrap_err().to_string().contains("--minutes"));
-        let heads = RunOptions { n_head: Some(5), ..RunOptions::default() };
-        assert!(heads.resolve(512).is_err());
-    }
-
-    #[test]
-    fn heads_follow_from_a_width_that_is_given() {
-        let heads = |options: RunOptions| {
-            let model = options.resolve(512).unwrap().model;
-            (model.n_embd, model.n_head, model.n_kv_head)
-        };
-        let options = RunOptions { n_embd: Some(768), ..RunOptions::default() };
-        assert_eq!(heads(options.clone()), (768, 6, 6));
-        assert_eq!(heads(RunOptions { head_dim: Some(64), ..options.clone() }), (768, 12, 12));
-        assert_eq!(heads(RunOptions { n_kv_head: Some(2), ..options.clone() }), (768, 6, 2));
-        assert_eq!(heads(RunOptions { n_head: Some(4), ..options }), (768, 4, 4));
-        assert_eq!(heads(RunOptions::default()), (256, 2, 2));
-    }
-
-    #[test]
-    fn a_narrow_model_may_do_without_the_gates_that_it_is_too_narrow_for() {
-        let narrow = RunOptions { n_embd: Some(16), ..RunOptions::default() };
-        assert!(narrow.resolve(512).unwrap_err().to_string().contains("width of at least 24"));
-        let without = RunOptions { smear: Some(false), ..narrow };
-        assert_eq!(without.resolve(512).unwrap().model.n_embd, 16);
-    }
-
-    #[test]
-    fn the_models_options_are_options_of_a_run() {
-        let model = ModelOptions { depth: Some(3), smear: Some(false), ..ModelOptions::default() };
-        let run = RunOptions::from(model).resolve(512).unwrap();
-        assert_eq!((run.model.n_layer, run.model.smear), (3, false));
     }
 }
