@@ -1,13 +1,15 @@
 //! The options of a run: as flags, as keys of a TOML file, and resolved.
 
 mod checks;
+mod model;
+mod numbers;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use kiln_model::{Compute, ModelConfig, Preset, Proportions, heads_near};
+use kiln_model::Compute;
 use kiln_optim::{MuonMethod, Settings};
 use kiln_train::config::{Horizon, RunConfig, TrainSettings};
 use kiln_train::data_set::{DataSet, one_or_more};
@@ -16,6 +18,8 @@ use serde::{Deserialize, Deserializer};
 use crate::args::parse_share;
 use crate::error::{Advised, wrong_usage};
 use checks::positive;
+pub use model::notice;
+pub use numbers::Numbers;
 
 /// Element type of products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -173,9 +177,67 @@ options! {
         /// Take a middle layer's state off the last one [default: of the preset]
         #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
         backout: bool,
+        /// Compute each block's activations again in the backward pass: less memory for a third more products
+        /// [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
+        checkpoint_blocks: bool,
         /// Element type of products [default: bf16 where the machine multiplies it by itself, else f32]
         #[arg(long, value_enum, help_heading = "Model")]
         dtype: Dtype,
+        /// Add a branch that remembers the last few tokens to some layers [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Engram")]
+        engram: bool,
+        /// These layers, counted from 0, or from the end with -1 for the last [default: 0,-1]
+        #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = "Engram")]
+        engram_layers: Numbers,
+        /// How many of the latest positions each of its means takes [default: 2,3,4]
+        #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = "Engram")]
+        engram_orders: Numbers,
+        /// Its width [default: a quarter of the model's]
+        #[arg(long, value_name = "N", help_heading = "Engram")]
+        engram_bottleneck: usize,
+        /// Share of its outputs that training drops [default: 0]
+        #[arg(long, value_name = "X", help_heading = "Engram")]
+        engram_dropout: f32,
+        /// Make each layer's output a learned mixture of its branches: the output, the input, an Engram [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Branch mixing (mHC)")]
+        mhc: bool,
+        /// Iterations that make the mixture doubly stochastic [default: 5]
+        #[arg(long, value_name = "N", help_heading = "Branch mixing (mHC)")]
+        mhc_iters: usize,
+        /// Divisor of the scores between branches [default: 1]
+        #[arg(long, value_name = "X", help_heading = "Branch mixing (mHC)")]
+        mhc_temperature: f32,
+        /// Least entry that the iterations begin with [default: 1e-6]
+        #[arg(long, value_name = "X", help_heading = "Branch mixing (mHC)")]
+        mhc_epsilon: f32,
+        /// How much of the mixture becomes the output, from 0 to 1; what is beyond counts as the bound [default: 1]
+        #[arg(long, value_name = "X", help_heading = "Branch mixing (mHC)")]
+        mhc_alpha: f32,
+        /// Learn to predict the token after the next with a further block, which inference leaves out [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Multi-token prediction (MTP)")]
+        mtp: bool,
+        /// Weight of that loss [default: 0.3]
+        #[arg(long, value_name = "X", help_heading = "Multi-token prediction (MTP)")]
+        mtp_lambda: f32,
+        /// Attend to the latest keys and to the earlier ones that an indexer selects [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Sparse attention (DSA)")]
+        dsa: bool,
+        /// First layer that does, counted from 0 [default: 7]
+        #[arg(long, value_name = "N", help_heading = "Sparse attention (DSA)")]
+        dsa_start_layer: usize,
+        /// Share of T that each query attends to, if that is more than the local keys [default: 0.5]
+        #[arg(long, value_name = "X", help_heading = "Sparse attention (DSA)")]
+        dsa_ratio: f32,
+        /// Latest keys that are always among them, the query's own included [default: 128]
+        #[arg(long, value_name = "N", help_heading = "Sparse attention (DSA)")]
+        dsa_local: usize,
+        /// Heads of the indexer [default: 16]
+        #[arg(long, value_name = "N", help_heading = "Sparse attention (DSA)")]
+        dsa_indexer_heads: usize,
+        /// Their size [default: 32]
+        #[arg(long, value_name = "N", help_heading = "Sparse attention (DSA)")]
+        dsa_indexer_dim: usize,
     }
 
     rest {
@@ -266,36 +328,6 @@ impl RunOptions {
             )
             .into()
         })
-    }
-
-    /// The model, with its vocabulary. Heads follow from the width, whatever that follows from.
-    fn model(&self, vocab_size: usize) -> anyhow::Result<ModelConfig> {
-        let preset: Preset = self.preset.as_deref().unwrap_or("modern").parse()?;
-        let standard = Proportions::default();
-        let aspect_ratio = self.aspect_ratio.unwrap_or(standard.aspect_ratio);
-        let head_dim = self.head_dim.unwrap_or(standard.head_dim).max(1);
-        let n_layer = self.depth.unwrap_or(4);
-        let n_embd = self.n_embd.unwrap_or(n_layer * aspect_ratio);
-        let n_head = self.n_head.unwrap_or_else(|| heads_near(n_embd, head_dim));
-        let mut model = ModelConfig {
-            n_layer,
-            n_embd,
-            n_head,
-            n_kv_head: self.n_kv_head.unwrap_or(n_head),
-            sequence_len: self.seq_len.unwrap_or(TrainSettings::default().seq_len),
-            vocab_size,
-            ..ModelConfig::default()
-        };
-        model.apply_preset(preset);
-        set(&mut model.window_pattern, self.window_pattern.clone());
-        set(&mut model.short_window, self.short_window.map(|w| w as usize));
-        set(&mut model.rope_base, self.rope_base);
-        set(&mut model.qk_scale, self.qk_scale);
-        set(&mut model.value_embeds, self.value_embeds);
-        set(&mut model.smear, self.smear);
-        set(&mut model.backout, self.backout);
-        model.validate()?;
-        Ok(model)
     }
 
     fn optim(&self) -> anyhow::Result<Settings> {

@@ -15,7 +15,7 @@ use crate::args::{Globals, TableFormat};
 use crate::location::Paths;
 use crate::machine;
 use crate::output::{self, Console, Table, bytes, count};
-use crate::run_options::RunOptions;
+use crate::run_options::{RunOptions, notice};
 
 /// Vocabulary of a plan for which no tokenizer is named.
 const VOCABULARY: usize = 32_768;
@@ -84,6 +84,7 @@ pub fn run(mut args: PlanArgs, globals: &Globals, console: &Console) -> anyhow::
         None => args.vocab_size,
     };
     let mut config = options.resolve(vocab)?;
+    notice(&config.model).into_iter().for_each(|notice| console.note(notice));
     config.train.dtype = machine::compute(options.dtype)?;
     let report = report(config, &machine::context(globals)?)?;
     if args.format.json {

@@ -21,7 +21,7 @@ use crate::machine;
 use crate::output::{Console, count};
 use crate::progress::TrainingProgress;
 use crate::remote_run::RunFolder;
-use crate::run_options::RunOptions;
+use crate::run_options::{RunOptions, notice};
 use crate::training_data;
 
 /// Train a model
@@ -83,6 +83,7 @@ pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Res
     let tokenizer_folder = paths.local(&tokenizer_dir)?;
     let tokenizer = Arc::new(Tokenizer::load(&tokenizer_folder)?);
     let mut config = options.resolve(tokenizer.vocab_size())?;
+    notice(&config.model).into_iter().for_each(|notice| console.note(notice));
     let mut run = RunFolder::open(&args.out, args.resume, console)?;
     let resumed = find(run.path(), args.resume, console)?;
     let data = open_data(&config, resumed.as_ref(), &mut paths, console)?;

@@ -1,5 +1,7 @@
 //! How options lie over one another, what follows from them, and what is refused.
 
+use kiln_model::ModelConfig;
+
 use super::*;
 
 #[test]
@@ -81,4 +83,90 @@ fn the_models_options_are_options_of_a_run() {
     let model = ModelOptions { depth: Some(3), smear: Some(false), ..ModelOptions::default() };
     let run = RunOptions::from(model).resolve(512).unwrap();
     assert_eq!((run.model.n_layer, run.model.smear), (3, false));
+}
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    options: RunOptions,
+}
+
+fn parsed(flags: &str) -> RunOptions {
+    let words = std::iter::once("kiln").chain(flags.split_whitespace());
+    <Line as clap::Parser>::try_parse_from(words).unwrap().options
+}
+
+/// Four layers of width 256 in rows of 512 tokens, where nothing else is said.
+fn model(flags: &str) -> ModelConfig {
+    parsed(flags).model(500).unwrap()
+}
+
+#[test]
+fn every_flag_of_a_model_sets_its_field() {
+    let plain = model("");
+    assert!(plain.engram.is_empty() && !plain.mhc && !plain.mtp && !plain.dsa);
+    assert!(!plain.checkpoint_blocks);
+    let flags = "--engram --engram-layers -1,1 --engram-orders 2,5 --engram-bottleneck 24 --engram-dropout 0.25 \
+                 --mhc --mhc-iters 3 --mhc-temperature 2 --mhc-epsilon 0.125 --mhc-alpha 0.5 --mtp --mtp-lambda 0.5 \
+                 --dsa --dsa-start-layer 2 --dsa-ratio 0.25 --dsa-local 64 --dsa-indexer-heads 4 --dsa-indexer-dim 8 \
+                 --checkpoint-blocks";
+    let expected = ModelConfig {
+        engram: "-1,1".into(),
+        engram_orders: vec![2, 5],
+        engram_bottleneck: 24,
+        engram_dropout: 0.25,
+        mhc: true,
+        mhc_iters: 3,
+        mhc_temperature: 2.0,
+        mhc_epsilon: 0.125,
+        mhc_alpha: 0.5,
+        mtp: true,
+        mtp_lambda: 0.5,
+        dsa: true,
+        dsa_start: 2,
+        dsa_ratio: 0.25,
+        dsa_local: 64,
+        indexer_heads: 4,
+        indexer_dim: 8,
+        checkpoint_blocks: true,
+        ..plain
+    };
+    assert_eq!(model(flags), expected);
+}
+
+#[test]
+fn an_engram_is_on_the_first_and_the_last_layer_unless_layers_are_named() {
+    assert_eq!(model("--engram").engram_layers().unwrap(), [0, 3]);
+    assert_eq!(model("--engram --depth 1").engram_layers().unwrap(), [0]);
+    assert_eq!(model("--engram --engram-layers -1").engram_layers().unwrap(), [3]);
+    assert!(model("--engram false").engram.is_empty());
+}
+
+#[test]
+fn a_file_has_the_keys_of_the_flags() {
+    let file: RunOptions = toml::from_str(
+        "engram = true\nengram_layers = [0, -2]\nengram_orders = '2,3'\nmhc = true\nmhc_iters = 7\nmtp = true\n\
+         dsa = true\ndsa_start_layer = 3\ndsa_ratio = 0.25\ncheckpoint_blocks = true\n",
+    )
+    .unwrap();
+    let flags = "--engram --engram-layers 0,-2 --engram-orders 2,3 --mhc --mhc-iters 7 --mtp --dsa --dsa-start-layer 3 \
+                 --dsa-ratio 0.25 --checkpoint-blocks";
+    assert_eq!(file.resolve(500).unwrap().model, model(flags));
+    let over = parsed("--engram-layers 1 --mtp false").over(file).resolve(500).unwrap().model;
+    assert_eq!((over.engram.as_str(), over.mtp, over.mhc_iters), ("1", false, 7));
+}
+
+#[test]
+fn sparse_attention_that_selects_nothing_is_told() {
+    let told = |flags: &str| notice(&model(&format!("--dsa --dsa-start-layer 0 {flags}")));
+    for dense in ["--seq-len 64", "--dsa-ratio 1", "--seq-len 288 --dsa-local 256"] {
+        assert!(told(dense).is_some(), "{dense}");
+    }
+    let message = told("--seq-len 64").unwrap();
+    for part in ["rows of 64 tokens", "--dsa-ratio 0.5", "--dsa-local 128", "64 keys"] {
+        assert!(message.contains(part), "{part} is not in {message}");
+    }
+    // 128 of 161 tokens leave just more than 32 out.
+    assert!(told("--seq-len 161").is_none() && told("--seq-len 160").is_some());
+    assert!(told("").is_none() && notice(&model("")).is_none());
 }

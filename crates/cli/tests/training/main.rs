@@ -8,6 +8,7 @@ mod full_disk;
 mod interrupted;
 #[path = "../cli/kiln.rs"]
 mod kiln;
+mod model_options;
 mod plan;
 mod project;
 mod quickstart;
