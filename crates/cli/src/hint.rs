@@ -118,6 +118,9 @@ fn train(error: &TrainError) -> Option<String> {
             Some("--resume auto goes on with it; another --out begins another one".to_owned())
         }
         TrainError::OtherRun { .. } | TrainError::Vocabulary { .. } => Some(OTHER_RUN.to_owned()),
+        TrainError::OtherShapes { .. } => Some(
+            "flags of the model that are not given are as in the checkpoint; leave out those that change sizes".to_owned(),
+        ),
         TrainError::BitsPerByte(_) => Some(
             "hold documents out: --validation-share, or a folder whose last file is for validation"
                 .to_owned(),

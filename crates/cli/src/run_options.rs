@@ -9,7 +9,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use kiln_model::Compute;
+use kiln_model::{Compute, ModelConfig};
 use kiln_optim::{MuonMethod, Settings};
 use kiln_train::config::{Horizon, RunConfig, TrainSettings};
 use kiln_train::data_set::{DataSet, one_or_more};
@@ -241,6 +241,10 @@ options! {
     }
 
     rest {
+        /// Begin with the parameters of a checkpoint, RUN or RUN/step-N: those of the same name are taken, new ones begin as
+        /// the seed says. Its model is what flags of this group then change, and its tokenizer the default
+        #[arg(long, value_name = "CKPT", help_heading = "Model")]
+        init_from: PathBuf,
         /// Rows per micro-batch, B [default: 8]
         #[arg(long, value_name = "B", help_heading = "Batches and length")]
         device_batch_size: usize,
@@ -364,12 +368,25 @@ impl RunOptions {
     /// The whole run, for a tokenizer of `vocab_size` tokens. Products are f32 unless an option says otherwise: the
     /// machine's own choice is the caller's. What does not fit is wrong usage.
     pub fn resolve(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
-        self.resolve_values(vocab_size).map_err(wrong_usage)
+        self.resolve_over(None, vocab_size)
     }
 
-    fn resolve_values(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
+    /// [`resolve`](Self::resolve) with a model that says what options do not.
+    pub fn resolve_over(
+        &self,
+        base: Option<&ModelConfig>,
+        vocab_size: usize,
+    ) -> anyhow::Result<RunConfig> {
+        self.resolve_values(base, vocab_size).map_err(wrong_usage)
+    }
+
+    fn resolve_values(
+        &self,
+        base: Option<&ModelConfig>,
+        vocab_size: usize,
+    ) -> anyhow::Result<RunConfig> {
         self.check_sizes(vocab_size)?;
-        let model = self.model(vocab_size)?;
+        let model = self.model(base, vocab_size)?;
         let mut train = TrainSettings { seq_len: model.sequence_len, ..TrainSettings::default() };
         set(&mut train.data, self.data.clone());
         set(&mut train.field, self.field.clone());
@@ -384,6 +401,7 @@ impl RunOptions {
         set(&mut train.fim.body_rate, self.fim_body_rate);
         self.check_data(&train)?;
         set(&mut train.tokenizer, self.tokenizer.clone());
+        train.init_from = self.init_from.clone();
         set(&mut train.dtype, self.dtype.map(Compute::from));
         set(&mut train.device_batch_size, self.device_batch_size);
         let micro = train.device_batch_size.saturating_mul(train.seq_len);

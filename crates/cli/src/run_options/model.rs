@@ -11,29 +11,59 @@ use crate::hint;
 const ENGRAM_LAYERS: &str = "0,-1";
 
 impl RunOptions {
-    /// The model, with its vocabulary. Heads follow from the width, whatever that follows from.
-    pub(super) fn model(&self, vocab_size: usize) -> anyhow::Result<ModelConfig> {
-        let preset: Preset = self.preset.as_deref().unwrap_or("modern").parse()?;
+    /// The model, with its vocabulary: `base`, or the one that follows from the depth, with what options change of it.
+    pub(super) fn model(
+        &self,
+        base: Option<&ModelConfig>,
+        vocab_size: usize,
+    ) -> anyhow::Result<ModelConfig> {
+        let mut model = match base {
+            Some(base) => self.sizes_over(base),
+            None => self.sizes(),
+        };
+        model.vocab_size = vocab_size;
+        set(&mut model.sequence_len, self.seq_len);
+        let preset = self.preset.as_deref().map(str::parse::<Preset>).transpose()?;
+        if let Some(preset) = preset.or_else(|| base.is_none().then_some(Preset::Modern)) {
+            model.apply_preset(preset);
+        }
+        self.set_fields(&mut model)?;
+        self.check_model(&model)?;
+        model.validate().map_err(by_flag)?;
+        Ok(model)
+    }
+
+    /// Sizes of one dial. Heads follow from the width, whatever that follows from.
+    fn sizes(&self) -> ModelConfig {
         let standard = Proportions::default();
         let aspect_ratio = self.aspect_ratio.unwrap_or(standard.aspect_ratio);
         let head_dim = self.head_dim.unwrap_or(standard.head_dim).max(1);
         let n_layer = self.depth.unwrap_or(4);
         let n_embd = self.n_embd.unwrap_or(n_layer * aspect_ratio);
         let n_head = self.n_head.unwrap_or_else(|| heads_near(n_embd, head_dim));
-        let mut model = ModelConfig {
+        ModelConfig {
             n_layer,
             n_embd,
             n_head,
             n_kv_head: self.n_kv_head.unwrap_or(n_head),
-            sequence_len: self.seq_len.unwrap_or(TrainSettings::default().seq_len),
-            vocab_size,
+            sequence_len: TrainSettings::default().seq_len,
             ..ModelConfig::default()
-        };
-        model.apply_preset(preset);
-        self.set_fields(&mut model)?;
-        self.check_model(&model)?;
-        model.validate().map_err(by_flag)?;
-        Ok(model)
+        }
+    }
+
+    /// The sizes of another model, but for those that options name.
+    fn sizes_over(&self, base: &ModelConfig) -> ModelConfig {
+        let mut model = base.clone();
+        set(&mut model.n_layer, self.depth);
+        set(&mut model.n_embd, self.aspect_ratio.map(|ratio| ratio * model.n_layer));
+        set(&mut model.n_embd, self.n_embd);
+        set(&mut model.n_head, self.head_dim.map(|size| heads_near(model.n_embd, size.max(1))));
+        set(&mut model.n_head, self.n_head);
+        if base.n_kv_head == base.n_head {
+            model.n_kv_head = model.n_head;
+        }
+        set(&mut model.n_kv_head, self.n_kv_head);
+        model
     }
 
     /// Sets what options say of their own.

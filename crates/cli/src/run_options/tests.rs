@@ -98,7 +98,7 @@ fn parsed(flags: &str) -> RunOptions {
 
 /// Four layers of width 256 in rows of 512 tokens, where nothing else is said.
 fn model(flags: &str) -> ModelConfig {
-    parsed(flags).model(500).unwrap()
+    parsed(flags).model(None, 500).unwrap()
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod bench;
 mod damage;
 mod end_to_end;
 mod full_disk;
+mod init_from;
 mod interrupted;
 #[path = "../cli/kiln.rs"]
 mod kiln;
