@@ -31,6 +31,9 @@ fn documents_and_tokenizers_are_read_from_a_web_server() {
     let expected = folder.run(&format!("generate --checkpoint run {generate}"));
     let ran = folder.run(&format!("generate --checkpoint {base}/run {generate}"));
     assert_eq!(ran.success(), expected.success());
+    let local = format!("file://{}", folder.path("run").display());
+    let ran = folder.run(&format!("generate --checkpoint {local} {generate}"));
+    assert_eq!(ran.success(), expected.success());
     folder.run(&format!("corpus files {base}/src --out x")).fails(1, &[&format!("{base}/src")]);
     let out = format!("tokenizer export --tokenizer tok --format hf --out {base}/x.json");
     folder.run(&out).fails(1, &["/my%20data/x.json", "can only be read from", "hint: write to"]);
