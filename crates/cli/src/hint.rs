@@ -122,6 +122,9 @@ fn train(error: &TrainError) -> Option<String> {
             Some("--resume auto goes on with it; another --out begins another one".to_owned())
         }
         TrainError::OtherRun { .. } | TrainError::Vocabulary { .. } => Some(OTHER_RUN.to_owned()),
+        TrainError::OtherShapes { .. } => Some(
+            "flags of the model that are not given are as in the checkpoint; leave out those that change sizes".to_owned(),
+        ),
         TrainError::BitsPerByte(_) => Some(
             "hold documents out: --validation-share, or a folder whose last file is for validation"
                 .to_owned(),
@@ -168,29 +171,39 @@ fn settings(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
 }
 
 /// What may be done about a field of the model.
-fn of_model(field: &str, reason: &str) -> String {
+pub fn of_model(field: &str, reason: &str) -> String {
     match field {
         // What these gates read is too narrow; the flags of the same name only turn them off.
         "smear" | "value_embeds" if reason.contains("width") => {
-            let off = field.replace('_', "-");
-            format!("--n-embd or --aspect-ratio widens the model; --{off} false does without")
+            let off = flag(field);
+            format!("--n-embd or --aspect-ratio widens the model; {off} false does without")
         }
         "n_embd" => "--n-embd sets it, or --depth and --aspect-ratio".to_owned(),
         "n_head" => "--n-head sets it; without, a divisor of the width is chosen".to_owned(),
+        "dsa_start" => "--dsa-start-layer sets it; without, it is 7".to_owned(),
         _ => sets(field),
     }
 }
 
 /// Names the flag of a field.
 fn sets(field: &str) -> String {
-    let flag = match field {
+    format!("{} sets it", flag(field))
+}
+
+/// The flag of a field of the configuration.
+pub fn flag(field: &str) -> String {
+    let name = match field {
         "n_layer" => "depth",
         "sequence_len" => "seq-len",
         "rows" => "device-batch-size",
         "data weights" => "data",
+        "engram" => "engram-layers",
+        "dsa_start" => "dsa-start-layer",
+        "indexer_heads" => "dsa-indexer-heads",
+        "indexer_dim" => "dsa-indexer-dim",
         _ => field,
     };
-    format!("--{} sets it", flag.replace([' ', '_'], "-"))
+    format!("--{}", name.replace([' ', '_'], "-"))
 }
 
 #[cfg(test)]
@@ -210,6 +223,7 @@ mod tests {
         let field = |field| ConfigError::Invalid { field, reason: String::new() };
         assert_eq!(of(&field("n_layer")).as_deref(), Some("--depth sets it"));
         assert_eq!(of(&field("window_pattern")).as_deref(), Some("--window-pattern sets it"));
+        assert_eq!(of(&field("indexer_dim")).as_deref(), Some("--dsa-indexer-dim sets it"));
     }
 
     #[test]

@@ -154,9 +154,10 @@ impl<'a> Paths<'a> {
     /// # Errors
     /// As [`input`](Self::input), and when there is no checkpoint.
     pub fn checkpoint(&mut self, path: &mut PathBuf) -> anyhow::Result<()> {
-        if let Location::Remote(_) = Location::parse(&*path)? {
-            *path = crate::remote_run::fetch_checkpoint(path, self)?;
-        }
+        *path = match Location::parse(&*path)? {
+            Location::Local(local) => local,
+            Location::Remote(_) => crate::remote_run::fetch_checkpoint(path, self)?,
+        };
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod commands;
 mod documents;
 mod error;
 mod hint;
+mod init_from;
 mod interrupt;
 mod location;
 mod machine;

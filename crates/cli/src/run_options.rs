@@ -1,9 +1,15 @@
 //! The options of a run: as flags, as keys of a TOML file, and resolved.
 
+mod checks;
+mod model;
+mod numbers;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use kiln_model::{Compute, ModelConfig, Preset, Proportions, heads_near};
+use kiln_model::{Compute, ModelConfig};
 use kiln_optim::{MuonMethod, Settings};
 use kiln_train::config::{Horizon, RunConfig, TrainSettings};
 use kiln_train::data_set::{DataSet, one_or_more};
@@ -11,6 +17,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::args::parse_share;
 use crate::error::{Advised, wrong_usage};
+use checks::positive;
+pub use model::notice;
+pub use numbers::Numbers;
 
 /// Element type of products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -168,12 +177,74 @@ options! {
         /// Take a middle layer's state off the last one [default: of the preset]
         #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
         backout: bool,
+        /// Compute each block's activations again in the backward pass: less memory for a third more products
+        /// [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Model")]
+        checkpoint_blocks: bool,
         /// Element type of products [default: bf16 where the machine multiplies it by itself, else f32]
         #[arg(long, value_enum, help_heading = "Model")]
         dtype: Dtype,
+        /// Add a branch that remembers the last few tokens to some layers [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Engram")]
+        engram: bool,
+        /// These layers, counted from 0, or from the end with -1 for the last [default: 0,-1]
+        #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = "Engram")]
+        engram_layers: Numbers,
+        /// How many of the latest positions each of its means takes [default: 2,3,4]
+        #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = "Engram")]
+        engram_orders: Numbers,
+        /// Its width [default: a quarter of the model's]
+        #[arg(long, value_name = "N", help_heading = "Engram")]
+        engram_bottleneck: usize,
+        /// Share of its outputs that training drops [default: 0]
+        #[arg(long, value_name = "X", help_heading = "Engram")]
+        engram_dropout: f32,
+        /// Make each layer's output a learned mixture of its branches: the output, the input, an Engram [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Branch mixing (mHC)")]
+        mhc: bool,
+        /// Iterations that make the mixture doubly stochastic [default: 5]
+        #[arg(long, value_name = "N", help_heading = "Branch mixing (mHC)")]
+        mhc_iters: usize,
+        /// Divisor of the scores between branches [default: 1]
+        #[arg(long, value_name = "X", help_heading = "Branch mixing (mHC)")]
+        mhc_temperature: f32,
+        /// Least entry that the iterations begin with [default: 1e-6]
+        #[arg(long, value_name = "X", help_heading = "Branch mixing (mHC)")]
+        mhc_epsilon: f32,
+        /// How much of the mixture becomes the output, from 0 to 1; what is beyond counts as the bound [default: 1]
+        #[arg(long, value_name = "X", help_heading = "Branch mixing (mHC)")]
+        mhc_alpha: f32,
+        /// Learn to predict the token after the next with a further block, which inference leaves out [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Multi-token prediction (MTP)")]
+        mtp: bool,
+        /// Weight of that loss [default: 0.3]
+        #[arg(long, value_name = "X", help_heading = "Multi-token prediction (MTP)")]
+        mtp_lambda: f32,
+        /// Attend to the latest keys and to the earlier ones that an indexer selects [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Sparse attention (DSA)")]
+        dsa: bool,
+        /// First layer that does, counted from 0 [default: 7]
+        #[arg(long, value_name = "N", help_heading = "Sparse attention (DSA)")]
+        dsa_start_layer: usize,
+        /// Share of T that each query attends to, if that is more than the local keys [default: 0.5]
+        #[arg(long, value_name = "X", help_heading = "Sparse attention (DSA)")]
+        dsa_ratio: f32,
+        /// Latest keys that are always among them, the query's own included [default: 128]
+        #[arg(long, value_name = "N", help_heading = "Sparse attention (DSA)")]
+        dsa_local: usize,
+        /// Heads of the indexer [default: 16]
+        #[arg(long, value_name = "N", help_heading = "Sparse attention (DSA)")]
+        dsa_indexer_heads: usize,
+        /// Their size [default: 32]
+        #[arg(long, value_name = "N", help_heading = "Sparse attention (DSA)")]
+        dsa_indexer_dim: usize,
     }
 
     rest {
+        /// Begin with the parameters of a checkpoint, RUN or RUN/step-N: those of the same name are taken, new ones begin as
+        /// the seed says. Its model is what flags of this group then change, and its tokenizer the default
+        #[arg(long, value_name = "CKPT", help_heading = "Model")]
+        init_from: PathBuf,
         /// Rows per micro-batch, B [default: 8]
         #[arg(long, value_name = "B", help_heading = "Batches and length")]
         device_batch_size: usize,
@@ -263,36 +334,6 @@ impl RunOptions {
         })
     }
 
-    /// The model, with its vocabulary. Heads follow from the width, whatever that follows from.
-    fn model(&self, vocab_size: usize) -> anyhow::Result<ModelConfig> {
-        let preset: Preset = self.preset.as_deref().unwrap_or("modern").parse()?;
-        let standard = Proportions::default();
-        let aspect_ratio = self.aspect_ratio.unwrap_or(standard.aspect_ratio);
-        let head_dim = self.head_dim.unwrap_or(standard.head_dim).max(1);
-        let n_layer = self.depth.unwrap_or(4);
-        let n_embd = self.n_embd.unwrap_or(n_layer * aspect_ratio);
-        let n_head = self.n_head.unwrap_or_else(|| heads_near(n_embd, head_dim));
-        let mut model = ModelConfig {
-            n_layer,
-            n_embd,
-            n_head,
-            n_kv_head: self.n_kv_head.unwrap_or(n_head),
-            sequence_len: self.seq_len.unwrap_or(TrainSettings::default().seq_len),
-            vocab_size,
-            ..ModelConfig::default()
-        };
-        model.apply_preset(preset);
-        set(&mut model.window_pattern, self.window_pattern.clone());
-        set(&mut model.short_window, self.short_window.map(|w| w as usize));
-        set(&mut model.rope_base, self.rope_base);
-        set(&mut model.qk_scale, self.qk_scale);
-        set(&mut model.value_embeds, self.value_embeds);
-        set(&mut model.smear, self.smear);
-        set(&mut model.backout, self.backout);
-        model.validate()?;
-        Ok(model)
-    }
-
     fn optim(&self) -> anyhow::Result<Settings> {
         let mut settings = Settings::default();
         set(&mut settings.matrix_lr, self.matrix_lr);
@@ -324,86 +365,28 @@ impl RunOptions {
         }
     }
 
-    /// Refuses sizes that no machine has memory for, before anything is computed from them.
-    fn check_sizes(&self, vocab_size: usize) -> anyhow::Result<()> {
-        let sizes = [
-            ("--depth", self.depth, 1 << 12),
-            ("--aspect-ratio", self.aspect_ratio, 1 << 12),
-            ("--head-dim", self.head_dim, 1 << 20),
-            ("--n-embd", self.n_embd, 1 << 20),
-            ("--seq-len", self.seq_len, 1 << 24),
-            ("--device-batch-size", self.device_batch_size, 1 << 24),
-            ("--vocab-size", Some(vocab_size), 1 << 26),
-        ];
-        for (flag, value, most) in sizes {
-            if let Some(value) = value.filter(|value| *value > most) {
-                anyhow::bail!("{flag} can be {most} at the most, not {value}");
-            }
-        }
-        let train = TrainSettings::default();
-        let rows = self.device_batch_size.unwrap_or(train.device_batch_size);
-        let tokens = rows * self.seq_len.unwrap_or(train.seq_len);
-        if tokens > 1 << 30 {
-            anyhow::bail!(
-                "--device-batch-size times --seq-len is {tokens} tokens; 2^30 is the most"
-            );
-        }
-        Ok(())
-    }
-
-    /// Refuses settings of the data that do not go together.
-    fn check_data(&self, train: &TrainSettings) -> anyhow::Result<()> {
-        let rates = [
-            ("--fim-rate", train.fim.rate),
-            ("--fim-spm-rate", train.fim.spm_rate),
-            ("--fim-body-rate", train.fim.body_rate),
-        ];
-        for (flag, rate) in rates {
-            if !(0.0..=1.0).contains(&rate) {
-                anyhow::bail!("{flag} is a share from 0 to 1, not {rate}");
-            }
-        }
-        if !(train.pairs_share > 0.0 && train.pairs_share < 1.0) {
-            let share = train.pairs_share;
-            anyhow::bail!("--pairs-share is a share of more than 0 and less than 1, not {share}");
-        }
-        let needs = [
-            ("--fim-spm-rate", self.fim_spm_rate.is_some(), "--fim-rate", train.fim.rate > 0.0),
-            ("--fim-body-rate", self.fim_body_rate.is_some(), "--fim-rate", train.fim.rate > 0.0),
-            ("--pairs-share", self.pairs_share.is_some(), "--pairs", train.pairs.is_some()),
-            ("--stream-patience", self.stream_patience.is_some(), "--stream", train.stream),
-        ];
-        for (flag, given, other, there) in needs {
-            if given && !there {
-                anyhow::bail!("{flag} means nothing without {other}");
-            }
-        }
-        let sets = &train.data;
-        let weights: Vec<f64> = sets.iter().filter_map(|set| set.weight).collect();
-        if let Some(weight) = weights.iter().find(|weight| !(**weight > 0.0 && weight.is_finite()))
-        {
-            anyhow::bail!("a weight of --data must be more than 0, not {weight}");
-        }
-        if !weights.is_empty() && weights.len() < sets.len() {
-            anyhow::bail!("give each --data a weight, as in a=0.7 b=0.3, or none");
-        }
-        if train.stream && sets.len() > 1 && weights.is_empty() {
-            anyhow::bail!(
-                "give each --data a weight: the size of what --stream reads is not known"
-            );
-        }
-        Ok(())
-    }
-
     /// The whole run, for a tokenizer of `vocab_size` tokens. Products are f32 unless an option says otherwise: the
     /// machine's own choice is the caller's. What does not fit is wrong usage.
     pub fn resolve(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
-        self.resolve_values(vocab_size).map_err(wrong_usage)
+        self.resolve_over(None, vocab_size)
     }
 
-    fn resolve_values(&self, vocab_size: usize) -> anyhow::Result<RunConfig> {
+    /// [`resolve`](Self::resolve) with a model that says what options do not.
+    pub fn resolve_over(
+        &self,
+        base: Option<&ModelConfig>,
+        vocab_size: usize,
+    ) -> anyhow::Result<RunConfig> {
+        self.resolve_values(base, vocab_size).map_err(wrong_usage)
+    }
+
+    fn resolve_values(
+        &self,
+        base: Option<&ModelConfig>,
+        vocab_size: usize,
+    ) -> anyhow::Result<RunConfig> {
         self.check_sizes(vocab_size)?;
-        let model = self.model(vocab_size)?;
+        let model = self.model(base, vocab_size)?;
         let mut train = TrainSettings { seq_len: model.sequence_len, ..TrainSettings::default() };
         set(&mut train.data, self.data.clone());
         set(&mut train.field, self.field.clone());
@@ -418,6 +401,7 @@ impl RunOptions {
         set(&mut train.fim.body_rate, self.fim_body_rate);
         self.check_data(&train)?;
         set(&mut train.tokenizer, self.tokenizer.clone());
+        train.init_from = self.init_from.clone();
         set(&mut train.dtype, self.dtype.map(Compute::from));
         set(&mut train.device_batch_size, self.device_batch_size);
         let micro = train.device_batch_size.saturating_mul(train.seq_len);
@@ -447,100 +431,5 @@ fn some_data_sets<'de, D: Deserializer<'de>>(data: D) -> Result<Option<Vec<DataS
 fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
-    }
-}
-
-fn positive(flag: &str, value: Option<f64>) -> anyhow::Result<()> {
-    match value {
-        Some(value) if !(value > 0.0 && value.is_finite()) => {
-            anyhow::bail!("{flag} must be more than 0, not {value}")
-        }
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_lie_over_the_file() {
-        let file: RunOptions =
-            toml::from_str("depth = 6\nseed = 3\npreset = 'classic'\ndtype = 'bf16'").unwrap();
-        let flags = RunOptions { depth: Some(2), ..RunOptions::default() };
-        let run = flags.over(file).resolve(512).unwrap();
-        assert_eq!((run.model.n_layer, run.train.seed, run.model.smear), (2, 3, false));
-        assert_eq!(run.train.dtype, Compute::Bf16);
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_line() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "depth = 4\n\ndeptth = 5\n").unwrap();
-        let message = RunOptions::from_file(file.path()).unwrap_err().to_string();
-        assert!(message.contains(":3:") && message.contains("deptth"), "{message}");
-    }
-
-    #[test]
-    fn horizons_have_an_order() {
-        let mut options = RunOptions { minutes: Some(1.0), ..RunOptions::default() };
-        assert_eq!(options.horizon(), Horizon::Minutes(1.0));
-        options.target_param_data_ratio = Some(4.0);
-        assert_eq!(options.horizon(), Horizon::ParamDataRatio(4.0));
-        options.target_flops = Some(1e12);
-        assert_eq!(options.horizon(), Horizon::Flops(1e12));
-        options.num_iterations = Some(7);
-        assert_eq!(options.horizon(), Horizon::Iterations(7));
-        assert_eq!(RunOptions::default().horizon(), Horizon::ParamDataRatio(8.0));
-    }
-
-    #[test]
-    fn sizes_that_no_machine_holds_are_refused() {
-        for rows in [usize::MAX, 1 << 62, 1 << 24] {
-            let options = RunOptions { device_batch_size: Some(rows), ..RunOptions::default() };
-            let message = options.resolve(512).unwrap_err().to_string();
-            assert!(message.contains("--device-batch-size"), "{message}");
-        }
-        let depth = RunOptions { depth: Some(1 << 40), ..RunOptions::default() };
-        assert!(depth.resolve(512).unwrap_err().to_string().contains("--depth"));
-    }
-
-    #[test]
-    fn sizes_that_do_not_fit_are_refused() {
-        let batch = RunOptions { total_batch_size: Some(5000), ..RunOptions::default() };
-        assert!(batch.resolve(512).unwrap_err().to_string().contains("5000"));
-        let minutes = RunOptions { minutes: Some(-1.0), ..RunOptions::default() };
-        assert!(minutes.resolve(512).unwrap_err().to_string().contains("--minutes"));
-        let heads = RunOptions { n_head: Some(5), ..RunOptions::default() };
-        assert!(heads.resolve(512).is_err());
-    }
-
-    #[test]
-    fn heads_follow_from_a_width_that_is_given() {
-        let heads = |options: RunOptions| {
-            let model = options.resolve(512).unwrap().model;
-            (model.n_embd, model.n_head, model.n_kv_head)
-        };
-        let options = RunOptions { n_embd: Some(768), ..RunOptions::default() };
-        assert_eq!(heads(options.clone()), (768, 6, 6));
-        assert_eq!(heads(RunOptions { head_dim: Some(64), ..options.clone() }), (768, 12, 12));
-        assert_eq!(heads(RunOptions { n_kv_head: Some(2), ..options.clone() }), (768, 6, 2));
-        assert_eq!(heads(RunOptions { n_head: Some(4), ..options }), (768, 4, 4));
-        assert_eq!(heads(RunOptions::default()), (256, 2, 2));
-    }
-
-    #[test]
-    fn a_narrow_model_may_do_without_the_gates_that_it_is_too_narrow_for() {
-        let narrow = RunOptions { n_embd: Some(16), ..RunOptions::default() };
-        assert!(narrow.resolve(512).unwrap_err().to_string().contains("width of at least 24"));
-        let without = RunOptions { smear: Some(false), ..narrow };
-        assert_eq!(without.resolve(512).unwrap().model.n_embd, 16);
-    }
-
-    #[test]
-    fn the_models_options_are_options_of_a_run() {
-        let model = ModelOptions { depth: Some(3), smear: Some(false), ..ModelOptions::default() };
-        let run = RunOptions::from(model).resolve(512).unwrap();
-        assert_eq!((run.model.n_layer, run.model.smear), (3, false));
     }
 }

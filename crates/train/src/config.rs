@@ -45,6 +45,8 @@ pub struct TrainSettings {
     pub fim: FimOptions,
     /// Folder of the tokenizer.
     pub tokenizer: PathBuf,
+    /// The checkpoint whose parameters the run began with.
+    pub init_from: Option<PathBuf>,
     /// Element type of products. Runs from before there was a choice are f32.
     pub dtype: Compute,
     /// Tokens per row, T.
@@ -82,6 +84,7 @@ impl Default for TrainSettings {
             pairs_share: 0.1,
             fim: FimOptions::default(),
             tokenizer: PathBuf::new(),
+            init_from: None,
             dtype: Compute::F32,
             seq_len: 512,
             device_batch_size: 8,

@@ -54,6 +54,14 @@ pub enum TrainError {
         /// What differs, as `key: there -> here`.
         differences: Vec<String>,
     },
+    /// A checkpoint to begin from whose parameters do not fit the model.
+    #[error("{} does not fit: {}", path.display(), some_of(differences))]
+    OtherShapes {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The parameters that differ, each with both shapes.
+        differences: Vec<String>,
+    },
     /// A tokenizer that is not the model's.
     #[error("the tokenizer has {tokenizer} tokens, the model {model}")]
     Vocabulary {
@@ -105,4 +113,14 @@ pub enum TrainError {
         /// What is wrong.
         source: serde_json::Error,
     },
+}
+
+/// The first of a list that may be long.
+fn some_of(list: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = list[..list.len().min(SHOWN)].join("; ");
+    match list.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
 }

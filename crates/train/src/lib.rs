@@ -9,6 +9,7 @@ mod error;
 pub mod evaluate;
 pub mod generate;
 pub mod horizon;
+pub mod init_from;
 pub mod metrics;
 pub mod micro_batch;
 pub mod observe;

@@ -15,6 +15,7 @@ use crate::config::{Horizon, RunConfig};
 use crate::evaluate::Evaluator;
 use crate::generate::Generator;
 use crate::horizon::Steps;
+use crate::init_from::InitFrom;
 use crate::metrics::Metrics;
 use crate::micro_batch::{Losses, MicroBatches, Step, dropout_key};
 use crate::observe::{Event, Observer, StepReport};
@@ -159,6 +160,19 @@ impl Trainer {
             pace: Pace::default(),
             setup,
         })
+    }
+
+    /// Takes parameters from another run's checkpoint in place of their initial values. It is for a run that has made no
+    /// step: its optimizer begins afresh.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be read.
+    ///
+    /// # Panics
+    /// When the run has made a step.
+    pub fn begin_from(&mut self, init: &InitFrom) -> Result<(), TrainError> {
+        assert_eq!(self.state.step, 0, "the run is under way");
+        init.load_into(&self.setup.config, self.executor.as_mut())
     }
 
     /// Trains until the last step, or until `stop` is set: then the step at hand is finished and a checkpoint saved.
@@ -436,6 +450,7 @@ fn compare(at: &Resumed, config: &RunConfig) -> Result<(), TrainError> {
         for key in [
             "data",
             "tokenizer",
+            "init_from",
             "eval_every",
             "eval_tokens",
             "save_every",

@@ -12,10 +12,11 @@ use kiln_train::programs::{evaluation_graph, optimizer_step_graph, training_grap
 use serde::Serialize;
 
 use crate::args::{Globals, TableFormat};
+use crate::init_from::Source;
 use crate::location::Paths;
 use crate::machine;
 use crate::output::{self, Console, Table, bytes, count};
-use crate::run_options::RunOptions;
+use crate::run_options::{RunOptions, notice};
 
 /// Vocabulary of a plan for which no tokenizer is named.
 const VOCABULARY: usize = 32_768;
@@ -79,11 +80,15 @@ pub fn run(mut args: PlanArgs, globals: &Globals, console: &Console) -> anyhow::
     paths.inputs(&mut args.config)?;
     let file = args.config.as_deref().map(RunOptions::from_file).transpose()?.unwrap_or_default();
     let options = args.options.over(file);
-    let vocab = match &options.tokenizer {
-        Some(folder) => Tokenizer::load(paths.local(folder)?)?.vocab_size(),
-        None => args.vocab_size,
+    let source =
+        options.init_from.as_ref().map(|from| Source::open(from, &mut paths)).transpose()?;
+    let vocab = match (&options.tokenizer, &source) {
+        (Some(folder), _) => Tokenizer::load(paths.local(folder)?)?.vocab_size(),
+        (None, Some(source)) => source.model().vocab_size,
+        (None, None) => args.vocab_size,
     };
-    let mut config = options.resolve(vocab)?;
+    let mut config = options.resolve_over(source.as_ref().map(Source::model), vocab)?;
+    notice(&config.model).into_iter().for_each(|notice| console.note(notice));
     config.train.dtype = machine::compute(options.dtype)?;
     let report = report(config, &machine::context(globals)?)?;
     if args.format.json {

@@ -281,7 +281,7 @@ fn train_model(
     paths.fetched(&args.out.join("documents"), &places.documents);
     let data = train::open_data(&config, resumed.as_ref(), &mut paths, console)?;
     let (tokenizer, tokenizer_folder) = (tokenizer.clone(), places.tokenizer.clone());
-    let ready = train::Ready { config, data, tokenizer, tokenizer_folder, resumed };
+    let ready = train::Ready { config, data, tokenizer, tokenizer_folder, init: None, resumed };
     train::train(run, ready, globals, console)
 }
 

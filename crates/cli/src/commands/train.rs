@@ -8,6 +8,7 @@ use clap::Args;
 use kiln_data::{FimCounts, Mixture};
 use kiln_tokenizer::Tokenizer;
 use kiln_train::config::RunConfig;
+use kiln_train::init_from::InitFrom;
 use kiln_train::process;
 use kiln_train::run_folder::{self, Resume, Resumed};
 use kiln_train::trainer::{Outcome, Setup, Trainer};
@@ -15,13 +16,14 @@ use kiln_train::trainer::{Outcome, Setup, Trainer};
 use crate::args::Globals;
 use crate::checkpoint;
 use crate::error::Advised;
+use crate::init_from::Source;
 use crate::interrupt::{self, Interrupted};
 use crate::location::Paths;
 use crate::machine;
 use crate::output::{Console, count};
 use crate::progress::TrainingProgress;
 use crate::remote_run::RunFolder;
-use crate::run_options::RunOptions;
+use crate::run_options::{RunOptions, notice};
 use crate::training_data;
 
 /// Train a model
@@ -34,6 +36,7 @@ use crate::training_data;
 Examples:
   kiln train --data documents --tokenizer tokenizer --out run --depth 4 --minutes 10
   kiln train --config run.toml --out run --seed 1       flags lie over the file
+  kiln train --data documents --init-from run --mtp --out further     the model of a run, and more
   kiln train --data shards --stream --tokenizer tokenizer --out run      while shards are being written
   kiln train --data code=0.8 tests=0.2 --pairs pairs --fim-rate 0.5 --tokenizer tokenizer --out run
   kiln train --data documents --tokenizer tokenizer --out run --depth 6 --preset classic \\
@@ -67,34 +70,87 @@ fn parse_resume(text: &str) -> Result<Resume, String> {
 /// Trains to the end, or until Ctrl-C.
 pub fn run(args: TrainArgs, globals: &Globals, console: &Console) -> anyhow::Result<()> {
     let mut paths = Paths::new(console);
-    let mut config_file = args.config;
-    paths.inputs(&mut config_file)?;
-    let file = config_file.as_deref().map(RunOptions::from_file).transpose()?.unwrap_or_default();
-    let options = args.options.over(file);
-    let missing = |flag: &str, what: &str| {
-        let hint = format!("{flag} {what}, as a flag or in --config FILE");
-        Advised::new(format!("{flag} is missing"), hint).usage()
+    let options = options(&args, &mut paths)?;
+    let mut place = None;
+    let source = match &options.init_from {
+        Some(from) => {
+            let (_, resumed) = place.insert(open_run(&args, console)?);
+            // A run that has begun goes on as it is.
+            Some(match resumed {
+                Some(resumed) => Source::of_run(resumed)?,
+                None => Source::open(from, &mut paths)?,
+            })
+        }
+        None => None,
     };
-    options.data.as_ref().ok_or_else(|| missing("--data", "names the documents"))?;
-    let tokenizer_dir = options
-        .tokenizer
-        .clone()
-        .ok_or_else(|| missing("--tokenizer", "names the folder of the tokenizer"))?;
-    let tokenizer_folder = paths.local(&tokenizer_dir)?;
-    let tokenizer = Arc::new(Tokenizer::load(&tokenizer_folder)?);
-    let mut config = options.resolve(tokenizer.vocab_size())?;
-    let mut run = RunFolder::open(&args.out, args.resume, console)?;
-    let resumed = find(run.path(), args.resume, console)?;
+    let (tokenizer, tokenizer_folder) = tokenizer(&options, source.as_ref(), &mut paths)?;
+    let model = source.as_ref().map(Source::model);
+    let mut config = options.resolve_over(model, tokenizer.vocab_size())?;
+    notice(&config.model).into_iter().for_each(|notice| console.note(notice));
+    let (mut run, resumed) = place.map_or_else(|| open_run(&args, console), Ok)?;
+    let init = match (&source, &resumed) {
+        (Some(source), None) => Some(source.initialise(&config.model, console)?),
+        _ => None,
+    };
+    if let (Some(source), None) = (&source, &options.tokenizer) {
+        config.train.tokenizer = source.tokenizer_name();
+    }
+    if let Some(resumed) = resumed.as_ref().filter(|_| options.init_from.is_none()) {
+        config.train.init_from.clone_from(&resumed.config.train.init_from);
+    }
     let data = open_data(&config, resumed.as_ref(), &mut paths, console)?;
     config.train.dtype = match &resumed {
         // A run goes on as it began, on whatever machine.
         Some(resumed) if options.dtype.is_none() => resumed.config.train.dtype,
         _ => machine::compute(options.dtype)?,
     };
-    let ready = Ready { config, data, tokenizer, tokenizer_folder, resumed };
+    let ready = Ready { config, data, tokenizer, tokenizer_folder, init, resumed };
     let outcome = train(&mut run, ready, globals, console)?;
     report(&outcome, &args.out, console);
     if outcome.finished { Ok(()) } else { Err(Interrupted.into()) }
+}
+
+/// The options of flags and file, with what cannot be done without.
+fn options(args: &TrainArgs, paths: &mut Paths<'_>) -> anyhow::Result<RunOptions> {
+    let mut config_file = args.config.clone();
+    paths.inputs(&mut config_file)?;
+    let file = config_file.as_deref().map(RunOptions::from_file).transpose()?.unwrap_or_default();
+    let options = args.options.clone().over(file);
+    let missing = |flag: &str, what: &str| {
+        let hint = format!("{flag} {what}, as a flag or in --config FILE");
+        Err(Advised::new(format!("{flag} is missing"), hint).usage())
+    };
+    if options.data.is_none() {
+        return missing("--data", "names the documents");
+    }
+    if options.tokenizer.is_none() && options.init_from.is_none() {
+        return missing("--tokenizer", "names the folder of the tokenizer");
+    }
+    Ok(options)
+}
+
+/// The run folder, and the checkpoint in it to go on from.
+fn open_run(args: &TrainArgs, console: &Console) -> anyhow::Result<(RunFolder, Option<Resumed>)> {
+    let run = RunFolder::open(&args.out, args.resume, console)?;
+    let resumed = find(run.path(), args.resume, console)?;
+    Ok((run, resumed))
+}
+
+/// The tokenizer that options name, or that of the checkpoint that the run follows, with the folder of its files.
+fn tokenizer(
+    options: &RunOptions,
+    source: Option<&Source>,
+    paths: &mut Paths<'_>,
+) -> anyhow::Result<(Arc<Tokenizer>, PathBuf)> {
+    match (&options.tokenizer, source) {
+        (None, Some(source)) => Ok((source.tokenizer(), source.tokenizer_folder())),
+        (named, source) => {
+            let folder = paths.local(named.as_deref().unwrap_or(Path::new("")))?;
+            let tokenizer = Tokenizer::load(&folder)?;
+            source.map_or(Ok(()), |source| source.expect_tokenizer(&tokenizer, &folder))?;
+            Ok((Arc::new(tokenizer), folder))
+        }
+    }
 }
 
 /// Opens the run's documents and tells what is wrong with them. Those that lie elsewhere are fetched to where `paths` has
@@ -131,6 +187,8 @@ pub struct Ready {
     pub tokenizer: Arc<Tokenizer>,
     /// The local folder that the tokenizer was read from.
     pub tokenizer_folder: PathBuf,
+    /// What it takes from another run's checkpoint, if it begins.
+    pub init: Option<InitFrom>,
     /// The checkpoint to go on from.
     pub resumed: Option<Resumed>,
 }
@@ -142,7 +200,7 @@ pub fn train(
     globals: &Globals,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
-    let Ready { config, data, tokenizer, tokenizer_folder, resumed } = ready;
+    let Ready { config, data, tokenizer, tokenizer_folder, init, resumed } = ready;
     let executor = machine::executor(globals)?;
     let peak_flops = 1e9 * machine::register_rate(executor.context(), config.train.dtype);
     let finished = resumed.as_ref().is_some_and(|resumed| resumed.state.is_finished());
@@ -151,6 +209,7 @@ pub fn train(
     let out = run.path().to_owned();
     let setup = Setup { config, data, tokenizer, tokenizer_folder, out, peak_flops };
     let mut trainer = Trainer::new(setup, Box::new(executor), resumed)?;
+    init.map_or(Ok(()), |init| trainer.begin_from(&init))?;
     let graceful = interrupt::claim();
     let mut progress = TrainingProgress::new(console);
     if finished {

@@ -31,6 +31,19 @@ fn documents_and_tokenizers_are_read_from_a_web_server() {
     let expected = folder.run(&format!("generate --checkpoint run {generate}"));
     let ran = folder.run(&format!("generate --checkpoint {base}/run {generate}"));
     assert_eq!(ran.success(), expected.success());
+    folder
+        .run(&format!(
+            "train --data {base}/docs --init-from {base}/run/step-4 --smear false --out less {SMALL} --num-iterations 1"
+        ))
+        .success();
+    let config = folder.read("less/step-000001/config.json");
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    let tokenizer = format!("{base}/run/step-000004/tokenizer");
+    assert_eq!(config["train"]["tokenizer"].as_str(), Some(tokenizer.as_str()));
+    assert_eq!(config["train"]["init_from"], format!("{base}/run/step-4"));
+    let local = format!("file://{}", folder.path("run").display());
+    let ran = folder.run(&format!("generate --checkpoint {local} {generate}"));
+    assert_eq!(ran.success(), expected.success());
     folder.run(&format!("corpus files {base}/src --out x")).fails(1, &[&format!("{base}/src")]);
     let out = format!("tokenizer export --tokenizer tok --format hf --out {base}/x.json");
     folder.run(&out).fails(1, &["/my%20data/x.json", "can only be read from", "hint: write to"]);

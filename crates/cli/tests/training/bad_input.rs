@@ -77,9 +77,9 @@ fn sizes_that_do_not_fit_name_the_flag() {
         ("--minutes nan", &["--minutes must be more than 0, not NaN"]),
         (
             "--aspect-ratio 16",
-            &["smear: needs a width of at least 24", "--n-embd", "--smear false"],
+            &["--smear: needs a width of at least 24", "--n-embd", "--smear false"],
         ),
-        ("--aspect-ratio 8 --smear false", &["value_embeds", "12", "--value-embeds false"]),
+        ("--aspect-ratio 8 --smear false", &["--value-embeds: ", "12", "--value-embeds false"]),
     ];
     for (flags, parts) in cases {
         project.train(&format!("{flags} --out run")).fails(2, parts);

@@ -5,9 +5,11 @@ mod bench;
 mod damage;
 mod end_to_end;
 mod full_disk;
+mod init_from;
 mod interrupted;
 #[path = "../cli/kiln.rs"]
 mod kiln;
+mod model_options;
 mod plan;
 mod project;
 mod quickstart;

@@ -60,10 +60,15 @@ impl Project {
         self.run(&train_line(flags))
     }
 
-    /// Starts to train, quietly.
+    /// Starts to train.
     pub fn start(&self, flags: &str) -> Training {
-        let run = flags.split_whitespace().skip_while(|flag| *flag != "--out").nth(1).unwrap();
-        let mut command = self.command(&train_line(flags));
+        self.start_line(&train_line(flags))
+    }
+
+    /// Starts `kiln train` with these arguments.
+    pub fn start_line(&self, line: &str) -> Training {
+        let run = line.split_whitespace().skip_while(|flag| *flag != "--out").nth(1).unwrap();
+        let mut command = self.command(line);
         let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         Training { child, run: self.path(run) }
     }
