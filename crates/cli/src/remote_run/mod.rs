@@ -160,7 +160,10 @@ pub fn fetch_checkpoint(path: &Path, paths: &mut Paths<'_>) -> anyhow::Result<Pa
         folder.expect_step(step)?;
         let run_image = image.parent().unwrap_or(&image);
         fetch_first_good(&folder, &[step], run_image, console)?;
-        return Ok(run_image.join(step_name(step)));
+        let checkpoint = run_image.join(step_name(step));
+        let url = format!("{}/{}", folder.to_string().trim_end_matches('/'), step_name(step));
+        stands_for(&checkpoint, &url);
+        return Ok(checkpoint);
     }
     let folder = RemoteFolder::open(store(), location)?;
     let steps = folder.candidates();
