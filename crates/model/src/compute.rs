@@ -57,11 +57,8 @@ impl Parameter {
     /// Whether products read it, from a copy where they compute in bf16. Tables are looked up, and the gates inside blocks
     /// are too small to matter.
     pub fn has_compute_copy(&self) -> bool {
-        match self.kind {
-            ParameterKind::Unembedding => true,
-            ParameterKind::Matrix => !self.name.ends_with(".ve_gate.weight"),
-            _ => false,
-        }
+        let matrix = self.kind.is_matrix() && !self.name.ends_with(".ve_gate.weight");
+        matrix || self.kind == ParameterKind::Unembedding
     }
 
     /// Name and type of the variable that graphs of that type read for this parameter.

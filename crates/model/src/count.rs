@@ -11,8 +11,16 @@ pub struct ParameterCount {
     pub value_embedding: u64,
     /// Output layer.
     pub unembedding: u64,
-    /// Weights inside blocks.
+    /// Weights of attention and MLP inside blocks, gates of value embeddings included.
     pub matrix: u64,
+    /// Weights of Engrams.
+    pub engram: u64,
+    /// Weights that compare branches.
+    pub mixing: u64,
+    /// Weights of multi-token prediction.
+    pub prediction: u64,
+    /// Weights of the indexers of sparse attention.
+    pub indexer: u64,
     /// Weights of gates outside of blocks.
     pub gate: u64,
     /// Factors of whole tensors.
@@ -28,13 +36,18 @@ impl ParameterCount {
     /// Parameters that every token is multiplied with: all but look-up tables and scalars. They cost 6 FLOPs per trained
     /// token.
     pub fn multiplied(&self) -> u64 {
-        self.unembedding + self.matrix + self.gate
+        self.unembedding + self.matrices() + self.gate
+    }
+
+    /// Weights inside blocks and of multi-token prediction: what Muon moves.
+    pub fn matrices(&self) -> u64 {
+        self.matrix + self.engram + self.mixing + self.prediction + self.indexer
     }
 
     /// Parameters that the number of training tokens is chosen by: weights inside blocks and the output layer. Look-up
     /// tables do not count, since a token trains one row of them; nanochat found its ratio by the same count.
     pub fn scaling(&self) -> u64 {
-        self.unembedding + self.matrix
+        self.unembedding + self.matrices()
     }
 }
 
@@ -48,6 +61,10 @@ impl ModelConfig {
                 ParameterKind::ValueEmbedding => &mut count.value_embedding,
                 ParameterKind::Unembedding => &mut count.unembedding,
                 ParameterKind::Matrix => &mut count.matrix,
+                ParameterKind::Engram => &mut count.engram,
+                ParameterKind::Mixing => &mut count.mixing,
+                ParameterKind::Prediction => &mut count.prediction,
+                ParameterKind::Indexer => &mut count.indexer,
                 ParameterKind::Gate => &mut count.gate,
                 ParameterKind::Scalar => &mut count.scalar,
             };
@@ -57,10 +74,25 @@ impl ModelConfig {
     }
 
     /// Floating-point operations per trained token in rows of `seq_len`, forward and backward: 6 per multiplied parameter
-    /// (PaLM, Chowdhery et al. 2022, appendix B) and per layer `12·H·D·min(window, T)` for attention.
+    /// (PaLM, Chowdhery et al. 2022, appendix B) and per layer `12·H·D·min(keys, T)` for attention, where the keys are those
+    /// of the window or the selected ones. Multi-token prediction adds the attention of its block, which sees whole rows,
+    /// and multiplies with the output layer once more.
     pub fn flops_per_token(&self, seq_len: usize) -> u64 {
-        let seen: usize = self.windows().iter().map(|&window| window.min(seq_len)).sum();
-        6 * self.parameter_count().multiplied() + 12 * (self.n_embd * seen) as u64
+        let count = self.parameter_count();
+        let (mut multiplied, mut keys) = (count.multiplied(), self.keys_seen());
+        if self.mtp {
+            multiplied += count.unembedding;
+            keys.push(self.sequence_len);
+        }
+        let seen: usize = keys.into_iter().map(|keys| keys.min(seq_len)).sum();
+        6 * multiplied + 12 * (self.n_embd * seen) as u64
+    }
+
+    /// How many keys a query of each layer attends to at the most. Sparse attention knows no window.
+    fn keys_seen(&self) -> Vec<usize> {
+        let selected = if self.selects_keys() { self.dsa_top_k() } else { self.sequence_len };
+        let layers = self.windows().into_iter().enumerate();
+        layers.map(|(i, window)| if self.has_indexer(i) { selected } else { window }).collect()
     }
 }
 
@@ -90,6 +122,51 @@ mod tests {
         assert_eq!(config.parameter_count().total(), 196_662);
         config.apply_preset(Preset::Modern);
         assert_eq!(config.parameter_count().total(), 196_688);
+    }
+
+    #[test]
+    fn options_count_for_themselves() {
+        let mut config = ModelConfig {
+            n_layer: 3,
+            n_embd: 64,
+            n_head: 4,
+            n_kv_head: 2,
+            sequence_len: 96,
+            vocab_size: 301,
+            window_pattern: "SL".into(),
+            engram: "0,-1".into(),
+            mhc: true,
+            mtp: true,
+            dsa: true,
+            dsa_start: 1,
+            dsa_ratio: 0.25,
+            dsa_local: 8,
+            indexer_heads: 2,
+            indexer_dim: 8,
+            ..ModelConfig::default()
+        };
+        config.apply_preset(Preset::Modern);
+        let count = config.parameter_count();
+        // q and output 64x64, k and v 32x64, an MLP of 4x64.
+        let block = 2 * 64 * 64 + 2 * 32 * 64 + 2 * 4 * 64 * 64;
+        assert_eq!(count.matrix, 3 * block + 2 * 2 * 12);
+        // Of width 16, with three orders, on two layers.
+        assert_eq!(count.engram, 2 * (2 * 16 * 64 + 3 * 16 * 16));
+        assert_eq!(count.mixing, 3 * (16 * 64 + 16 * 16));
+        assert_eq!(count.prediction, 64 * 128 + block);
+        // Two heads of 8, one key, two weights, on two layers.
+        assert_eq!(count.indexer, 2 * 64 * (2 * 8 + 8 + 2));
+        assert_eq!(count.total(), 262_736);
+        assert_eq!(count.scaling(), count.matrices() + 320 * 64);
+
+        // The first layer has a short window of 128, which rows of 96 do not fill; 24 keys are selected in the others.
+        let multiplied = count.matrices() + 24 + 2 * 320 * 64;
+        let seen = 96 + 24 + 24 + 96;
+        assert_eq!(config.flops_per_token(96), 6 * multiplied + 12 * 64 * seen);
+        assert_eq!(config.flops_per_token(20), 6 * multiplied + 12 * 64 * 4 * 20);
+        // With so many keys attention is dense, and knows no window.
+        (config.dsa_ratio, config.short_window) = (1.0, 10);
+        assert_eq!(config.flops_per_token(96), 6 * multiplied + 12 * 64 * (10 + 3 * 96));
     }
 
     #[test]

@@ -40,12 +40,28 @@ pub enum ParameterKind {
     ValueEmbedding,
     /// The output layer.
     Unembedding,
-    /// A weight inside a block.
+    /// A weight of attention or MLP inside a block.
     Matrix,
+    /// A weight of an Engram.
+    Engram,
+    /// A weight that compares branches.
+    Mixing,
+    /// A weight of multi-token prediction, its block's included.
+    Prediction,
+    /// A weight of an indexer of sparse attention.
+    Indexer,
     /// The weight of a gate outside of blocks.
     Gate,
     /// Factors of whole tensors.
     Scalar,
+}
+
+impl ParameterKind {
+    /// Whether it is a weight inside a block, or of multi-token prediction: what Muon moves.
+    pub fn is_matrix(self) -> bool {
+        use ParameterKind::{Engram, Indexer, Matrix, Mixing, Prediction};
+        matches!(self, Matrix | Engram | Mixing | Prediction | Indexer)
+    }
 }
 
 /// A parameter of a model. Weights are out x in.
@@ -129,13 +145,13 @@ impl List<'_> {
     }
 
     /// A matrix `NAME.weight`, out x in.
-    fn matrix(&mut self, name: String, shape: [usize; 2], init: Init) {
-        self.add(ParameterKind::Matrix, format!("{name}.weight"), &shape, init);
+    fn matrix(&mut self, kind: ParameterKind, name: String, shape: [usize; 2], init: Init) {
+        self.add(kind, format!("{name}.weight"), &shape, init);
     }
 
     fn layer(&mut self, i: usize) {
         let h = format!("transformer.h.{i}");
-        self.block(&h);
+        self.block(ParameterKind::Matrix, &h);
         self.value_embeds(i, &h);
         self.indexer(i, &h);
         self.engram(i, &h);
@@ -143,17 +159,17 @@ impl List<'_> {
     }
 
     /// Attention and MLP.
-    fn block(&mut self, prefix: &str) {
+    fn block(&mut self, kind: ParameterKind, prefix: &str) {
         let c = self.config;
         let (width, kv) = (c.n_embd, c.kv_width());
         let fc_factor = if c.preset == Preset::Modern { 0.4 } else { 1.0 };
         let (one, fc) = (self.uniform(1.0), self.uniform(fc_factor));
-        self.matrix(format!("{prefix}.attn.c_q"), [width, width], one);
-        self.matrix(format!("{prefix}.attn.c_k"), [kv, width], one);
-        self.matrix(format!("{prefix}.attn.c_v"), [kv, width], one);
-        self.matrix(format!("{prefix}.attn.c_proj"), [width, width], ZERO);
-        self.matrix(format!("{prefix}.mlp.c_fc"), [4 * width, width], fc);
-        self.matrix(format!("{prefix}.mlp.c_proj"), [width, 4 * width], ZERO);
+        self.matrix(kind, format!("{prefix}.attn.c_q"), [width, width], one);
+        self.matrix(kind, format!("{prefix}.attn.c_k"), [kv, width], one);
+        self.matrix(kind, format!("{prefix}.attn.c_v"), [kv, width], one);
+        self.matrix(kind, format!("{prefix}.attn.c_proj"), [width, width], ZERO);
+        self.matrix(kind, format!("{prefix}.mlp.c_fc"), [4 * width, width], fc);
+        self.matrix(kind, format!("{prefix}.mlp.c_proj"), [width, 4 * width], ZERO);
     }
 
     fn value_embeds(&mut self, i: usize, h: &str) {
@@ -162,7 +178,12 @@ impl List<'_> {
             let (table, name) =
                 ([c.padded_vocab(), c.kv_width()], format!("value_embeds.{i}.weight"));
             self.add(ParameterKind::ValueEmbedding, name, &table, self.uniform(1.0));
-            self.matrix(format!("{h}.attn.ve_gate"), [c.n_kv_head, VALUE_GATE_WIDTH], GATE);
+            self.matrix(
+                ParameterKind::Matrix,
+                format!("{h}.attn.ve_gate"),
+                [c.n_kv_head, VALUE_GATE_WIDTH],
+                GATE,
+            );
         }
     }
 
@@ -171,9 +192,24 @@ impl List<'_> {
         if c.has_indexer(i) {
             let (width, heads, dim) = (c.n_embd, c.indexer_heads, c.indexer_dim);
             let (one, small) = (self.uniform(1.0), self.uniform(0.1));
-            self.matrix(format!("{h}.attn.indexer.q_proj"), [heads * dim, width], one);
-            self.matrix(format!("{h}.attn.indexer.k_proj"), [dim, width], one);
-            self.matrix(format!("{h}.attn.indexer.w_proj"), [heads, width], small);
+            self.matrix(
+                ParameterKind::Indexer,
+                format!("{h}.attn.indexer.q_proj"),
+                [heads * dim, width],
+                one,
+            );
+            self.matrix(
+                ParameterKind::Indexer,
+                format!("{h}.attn.indexer.k_proj"),
+                [dim, width],
+                one,
+            );
+            self.matrix(
+                ParameterKind::Indexer,
+                format!("{h}.attn.indexer.w_proj"),
+                [heads, width],
+                small,
+            );
         }
     }
 
@@ -181,11 +217,16 @@ impl List<'_> {
         let c = self.config;
         if c.has_engram(i) {
             let (width, b, one) = (c.n_embd, c.engram_width(), self.uniform(1.0));
-            self.matrix(format!("{h}.engram.in_proj"), [b, width], one);
+            self.matrix(ParameterKind::Engram, format!("{h}.engram.in_proj"), [b, width], one);
             for n in 0..c.engram_orders.len() {
-                self.matrix(format!("{h}.engram.order_mix.{n}"), [b, b], one);
+                self.matrix(
+                    ParameterKind::Engram,
+                    format!("{h}.engram.order_mix.{n}"),
+                    [b, b],
+                    one,
+                );
             }
-            self.matrix(format!("{h}.engram.out_proj"), [width, b], ZERO);
+            self.matrix(ParameterKind::Engram, format!("{h}.engram.out_proj"), [width, b], ZERO);
         }
     }
 
@@ -194,16 +235,21 @@ impl List<'_> {
         if c.mhc {
             let width = c.mhc_width();
             let one = self.uniform(1.0);
-            self.matrix(format!("{h}.mhc.score_proj"), [width, c.n_embd], one);
-            self.matrix(format!("{h}.mhc.score_mix"), [width, width], ZERO);
+            self.matrix(
+                ParameterKind::Mixing,
+                format!("{h}.mhc.score_proj"),
+                [width, c.n_embd],
+                one,
+            );
+            self.matrix(ParameterKind::Mixing, format!("{h}.mhc.score_mix"), [width, width], ZERO);
         }
     }
 
     fn mtp(&mut self) {
         let width = self.config.n_embd;
         if self.config.mtp {
-            self.matrix("mtp.proj".to_owned(), [width, 2 * width], ZERO);
-            self.block("mtp.block");
+            self.matrix(ParameterKind::Prediction, "mtp.proj".to_owned(), [width, 2 * width], ZERO);
+            self.block(ParameterKind::Prediction, "mtp.block");
         }
     }
 }

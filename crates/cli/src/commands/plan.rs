@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kiln_cpu::{Context, Cpu};
-use kiln_graph::Graph;
-use kiln_model::decode_graph;
+use kiln_model::{ModelConfig, Parameter, decode_graph};
 use kiln_tokenizer::Tokenizer;
 use kiln_train::config::RunConfig;
 use kiln_train::programs::{evaluation_graph, optimizer_step_graph, training_graph};
@@ -60,6 +59,9 @@ pub struct PlanReport {
     micro_batches: usize,
     iterations: Option<u64>,
     memory: Memory,
+    /// With `checkpoint_blocks` on, and off.
+    memory_recomputed: Peak,
+    memory_kept: Peak,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,6 +73,13 @@ struct Memory {
     copies: usize,
     activations: usize,
     process: usize,
+    peak: usize,
+}
+
+/// What depends on whether activations are kept.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Peak {
+    activations: usize,
     peak: usize,
 }
 
@@ -103,6 +112,13 @@ pub fn report(config: RunConfig, cx: &Context) -> anyhow::Result<PlanReport> {
     let (model, train) = (&config.model, &config.train);
     let counted = model.parameter_count();
     let flops_per_token = model.flops_per_token(train.seq_len);
+    let memory = memory(&config, cx)?;
+    let here = Peak { activations: memory.activations, peak: memory.peak };
+    let fixed = memory.peak - memory.activations;
+    let activations = activations(&config, !model.checkpoint_blocks, cx)?;
+    let there = Peak { activations, peak: fixed + activations };
+    let (memory_recomputed, memory_kept) =
+        if model.checkpoint_blocks { (here, there) } else { (there, here) };
     Ok(PlanReport {
         head_dim: model.head_dim(),
         windows: model.windows(),
@@ -111,6 +127,10 @@ pub fn report(config: RunConfig, cx: &Context) -> anyhow::Result<PlanReport> {
             ("value embeddings", counted.value_embedding),
             ("output layer", counted.unembedding),
             ("matrices", counted.matrix),
+            ("engrams", counted.engram),
+            ("branch mixing", counted.mixing),
+            ("multi-token prediction", counted.prediction),
+            ("indexers", counted.indexer),
             ("gates", counted.gate),
             ("scalars", counted.scalar),
         ],
@@ -118,32 +138,56 @@ pub fn report(config: RunConfig, cx: &Context) -> anyhow::Result<PlanReport> {
         flops_per_token,
         micro_batches: config.accumulation()?,
         iterations: config.iterations()?,
-        memory: memory(&config, cx)?,
+        memory,
+        memory_recomputed,
+        memory_kept,
         config,
     })
 }
 
-fn memory(config: &RunConfig, cx: &Context) -> anyhow::Result<Memory> {
-    let (model, train) = (&config.model, &config.train);
-    let (compute, rows, tokens) = (train.dtype, train.device_batch_size, train.seq_len);
-    let arena = |graph: &Graph| -> anyhow::Result<usize> { Ok(Cpu::measure(cx, graph)?.arena) };
-    let optimizer = optimizer_step_graph(config)?;
-    let training = training_graph(model, compute, rows, tokens)?;
-    let mut activations = arena(&training)?.max(arena(&optimizer)?);
-    activations = activations.max(arena(&evaluation_graph(model, compute, rows, tokens)?)?);
+/// Bytes of what graphs hold while they run, with or without blocks that are computed again.
+fn activations(config: &RunConfig, checkpoint_blocks: bool, cx: &Context) -> anyhow::Result<usize> {
+    let (train, compute) = (&config.train, config.train.dtype);
+    let model = &ModelConfig { checkpoint_blocks, ..config.model.clone() };
+    let (rows, tokens) = (train.device_batch_size, train.seq_len);
+    let mut graphs = vec![
+        training_graph(model, compute, rows, tokens)?,
+        optimizer_step_graph(config)?,
+        evaluation_graph(model, compute, rows, tokens)?,
+    ];
     if train.sample_every > 0 {
-        let prefill = decode_graph(model, compute, 1, 256.min(tokens), tokens)?;
-        activations = activations.max(arena(&prefill.graph)?);
+        graphs.push(decode_graph(model, compute, 1, 256.min(tokens), tokens)?.graph);
     }
-    let parameters: usize = model.parameters().iter().map(|p| p.tensor_type().bytes()).sum();
+    let mut most = 0;
+    for graph in &graphs {
+        most = most.max(Cpu::measure(cx, graph)?.arena);
+    }
+    Ok(most)
+}
+
+fn memory(config: &RunConfig, cx: &Context) -> anyhow::Result<Memory> {
+    let (model, compute) = (&config.model, config.train.dtype);
+    let bytes = |parameters: &[Parameter]| -> usize {
+        parameters.iter().map(|p| p.tensor_type().bytes()).sum()
+    };
+    let copy_bytes = |parameters: &[Parameter]| -> usize {
+        parameters.iter().map(|p| p.variable(compute).1.bytes()).sum()
+    };
+    let activations = activations(config, model.checkpoint_blocks, cx)?;
+    let parameters = bytes(&model.parameters());
+    let gradients = bytes(&model.trained_parameters());
     let copied = model.compute_copies(compute);
-    let copies = copied.iter().map(|p| p.variable(compute).1.bytes()).sum();
-    let state = Cpu::measure(cx, &optimizer)?.variables - 2 * parameters - copies;
-    let peak = 2 * parameters + state + copies + activations + PROCESS_BYTES;
+    let copies = copy_bytes(&copied);
+    let trained: Vec<Parameter> =
+        copied.into_iter().filter(|parameter| model.trains(&parameter.name)).collect();
+    // The optimizer's variables are what it trains, its gradients, the copies that it refreshes, and its own state.
+    let step = Cpu::measure(cx, &optimizer_step_graph(config)?)?.variables;
+    let optimizer = step - 2 * gradients - copy_bytes(&trained);
+    let peak = parameters + gradients + optimizer + copies + activations + PROCESS_BYTES;
     Ok(Memory {
         parameters,
-        gradients: parameters,
-        optimizer: state,
+        gradients,
+        optimizer,
         copies,
         activations,
         process: PROCESS_BYTES,
@@ -212,5 +256,12 @@ fn table(report: &PlanReport) -> Table {
         table.row([name, &bytes(size as u64)]);
     }
     table.row(["peak memory", &bytes(memory.peak as u64)]);
+    for (name, peak) in [
+        ("  without --checkpoint-blocks", report.memory_kept),
+        ("  with --checkpoint-blocks", report.memory_recomputed),
+    ] {
+        let (all, part) = (bytes(peak.peak as u64), bytes(peak.activations as u64));
+        table.row([name, &format!("{all}, {part} of it activations")]);
+    }
     table
 }

@@ -42,6 +42,54 @@ fn the_numbers_of_a_plan_add_up() {
     assert_eq!(memory["gradients"], memory["parameters"]);
 }
 
+/// The sizes of the reference model that has every option.
+const REFERENCE: &str = "plan --json --n-embd 64 --n-head 4 --n-kv-head 2 --seq-len 96 --vocab-size 301 \
+                         --window-pattern SL --device-batch-size 2 --total-batch-size 192 --dtype f32";
+
+#[test]
+fn options_have_rows_of_their_own() {
+    let project = Project::new();
+    let plan = |flags: &str| project.run(&format!("{REFERENCE} --depth 3 {flags}")).json();
+    let plain = plan("");
+    let all = plan("--engram --mhc --mtp");
+    let (without, with) = (parameters(&plain), parameters(&all));
+    assert_eq!(with["engrams"], 2 * (2 * 16 * 64 + 3 * 16 * 16));
+    assert_eq!(with["branch mixing"], 3 * (16 * 64 + 16 * 16));
+    let block = 2 * 64 * 64 + 2 * 32 * 64 + 2 * 4 * 64 * 64;
+    assert_eq!(with["multi-token prediction"], 64 * 128 + block);
+    assert_eq!((with["matrices"], with["indexers"]), (without["matrices"], 0));
+    assert_eq!(number(&all["parameters_total"]), with.values().sum::<u64>());
+    // The reference has 262,736 with indexers of 3,328.
+    assert_eq!(number(&all["parameters_total"]), 262_736 - 3_328);
+    let added = with["engrams"] + with["branch mixing"] + with["multi-token prediction"] + 320 * 64;
+    assert_eq!(
+        number(&all["flops_per_token"]) - number(&plain["flops_per_token"]),
+        6 * added + 12 * 64 * 96
+    );
+    let memory = &all["memory"];
+    assert_eq!(number(&memory["parameters"]), 4 * number(&all["parameters_total"]));
+    assert_eq!(memory["gradients"], memory["parameters"]);
+}
+
+#[test]
+fn both_ways_of_keeping_activations_are_planned() {
+    let project = Project::new();
+    let plan = |flags: &str| project.run(&format!("{REFERENCE} --depth 8 {flags}")).json();
+    let (kept, recomputed) = (plan(""), plan("--checkpoint-blocks"));
+    for found in [&kept, &recomputed] {
+        assert_eq!(found["memory_kept"]["peak"], kept["memory"]["peak"]);
+        assert_eq!(found["memory_kept"]["activations"], kept["memory"]["activations"]);
+        assert_eq!(found["memory_recomputed"]["peak"], recomputed["memory"]["peak"]);
+        assert_eq!(found["memory_recomputed"]["activations"], recomputed["memory"]["activations"]);
+    }
+    let activations = |found: &serde_json::Value| number(&found["memory"]["activations"]);
+    assert!(2 * activations(&recomputed) < activations(&kept), "{kept} and {recomputed}");
+    let table = project.run("plan --depth 2");
+    for part in ["without --checkpoint-blocks", "with --checkpoint-blocks"] {
+        assert!(table.success().contains(part), "{part} is not in {}", table.success());
+    }
+}
+
 #[test]
 fn a_plan_in_bf16_takes_copies_of_weights_and_half_of_most_activations() {
     let project = Project::new();

@@ -268,11 +268,10 @@ impl Bench<'_> {
     /// Bytes of the weights that every step reads, in the type in which it reads them. Of look-up tables it reads a row.
     fn weight_bytes(&self) -> u64 {
         let parameters = self.model.parameters().into_iter();
-        let read = parameters.filter(|p| {
-            matches!(
-                p.kind,
-                ParameterKind::Matrix | ParameterKind::Unembedding | ParameterKind::Gate
-            )
+        let read = parameters.filter(|p| match p.kind {
+            ParameterKind::Prediction => false,
+            ParameterKind::Unembedding | ParameterKind::Gate => true,
+            kind => kind.is_matrix() && self.model.trains(&p.name),
         });
         read.map(|p| p.variable(self.compute).1.bytes() as u64).sum()
     }
