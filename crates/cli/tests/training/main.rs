@@ -10,6 +10,7 @@ mod interrupted;
 #[path = "../cli/kiln.rs"]
 mod kiln;
 mod model_options;
+mod option_runs;
 mod plan;
 mod project;
 mod quickstart;
