@@ -16,6 +16,7 @@ mod loss;
 mod norm;
 mod optimizer;
 mod rope;
+mod sparse;
 mod structure;
 
 pub use attention::{Attention, AttentionGrad};
@@ -36,6 +37,10 @@ pub use optimizer::{
     Orthogonalization, SCHEDULE_LEN, Schedule,
 };
 pub use rope::{Rope, RopeNorm, RopeNormGrad, RopeTable};
+pub use sparse::{
+    Indexer, IndexerScores, IndexerScoresGrad, Selection, SparseAttention, SparseAttentionCached,
+    SparseAttentionGrad,
+};
 pub use structure::{
     Constant, Expand, InputValue, PadLast, Reshape, ShiftTime, SliceLast, SliceLeading,
     VariableValue, ZeroPositions,
@@ -117,9 +122,10 @@ ops! {
     Linear, LinearGradInput, LinearGradWeight,
     // The rest of a transformer.
     Embed, EmbedGrad, RmsNorm, RmsNormGrad, RopeTable, Rope, RopeNorm, RopeNormGrad, Attention, AttentionGrad,
+    SparseAttention, SparseAttentionGrad, IndexerScores, IndexerScoresGrad,
     LinearCrossEntropy, LinearCrossEntropyGrad, Logits,
     // Generation.
-    CacheWrite, AttentionCached, ShiftTimeCached, SelectTime,
+    CacheWrite, AttentionCached, SparseAttentionCached, ShiftTimeCached, SelectTime,
     // Optimizers.
     AdamWStep, MuonMomentum, MuonOrthogonalize, MuonNormalize, CautiousDecayStep,
 }
