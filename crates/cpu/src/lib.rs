@@ -27,6 +27,7 @@ pub mod rope;
 #[cfg(test)]
 mod row_tests;
 pub mod simd;
+pub mod sparse;
 
 pub use context::Context;
 pub use executor::{Cpu, GraphMemory, OpTime};

@@ -81,6 +81,13 @@ impl Operand {
 
     /// # Safety
     /// As of [`values_mut`](Self::values_mut).
+    pub(super) unsafe fn i32_mut<'a>(&self) -> &'a mut [i32] {
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.data.cast(), self.len()) }
+    }
+
+    /// # Safety
+    /// As of [`values_mut`](Self::values_mut).
     pub(super) unsafe fn f32_mut<'a>(&self) -> &'a mut [f32] {
         // SAFETY: the caller's.
         unsafe { self.values_mut() }

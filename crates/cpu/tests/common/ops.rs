@@ -26,11 +26,12 @@ op_lists! {
         GatedAdd, GatedAddGrad, Linear, LinearGradInput, LinearGradWeight, Embed, EmbedGrad,
         RmsNorm, RmsNormGrad, RopeTable, Rope, RopeNorm, RopeNormGrad, Attention, AttentionGrad,
         LinearCrossEntropy, LinearCrossEntropyGrad,
+        SparseAttention, SparseAttentionGrad, IndexerScores, IndexerScoresGrad,
     ]
     /// Ops of inference and of optimizers, which have no derivative: forward tests must meet all of them.
     FORWARD_TESTED: [
         VariableValue, ZeroPositions, SliceLeading, Cast, Accumulate, Logits,
-        CacheWrite, AttentionCached, ShiftTimeCached, SelectTime,
+        CacheWrite, AttentionCached, SparseAttentionCached, ShiftTimeCached, SelectTime,
         AdamWStep, MuonMomentum, MuonOrthogonalize, MuonNormalize, CautiousDecayStep,
     ]
 }

@@ -4,6 +4,7 @@
 mod common;
 mod generation;
 mod optimizer;
+mod sparse;
 
 use std::collections::BTreeSet;
 
@@ -22,6 +23,7 @@ const CHECKS: &[Check] = &[
     generation::time_steps,
     generation::logits,
     generation::positions,
+    sparse::attention_cached,
     leaves_and_slices,
     cast,
     accumulate,
