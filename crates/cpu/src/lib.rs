@@ -30,6 +30,7 @@ pub mod rope;
 mod row_tests;
 pub mod simd;
 pub mod sinkhorn;
+pub mod sparse;
 
 pub use context::Context;
 pub use executor::{Cpu, GraphMemory, OpTime};

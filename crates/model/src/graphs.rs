@@ -106,7 +106,7 @@ pub fn logits_graph(
 
 #[cfg(test)]
 mod tests {
-    use kiln_graph::{Op, Place, Plan, differentiate};
+    use kiln_graph::{Op, Plan, differentiate};
 
     use super::*;
     use crate::Preset;

@@ -214,7 +214,7 @@ fn row_dots_kernel<S: Simd, E: Attend>(
 
 /// The dot product of two rows of the same length.
 #[inline(always)]
-pub(super) fn dot<S: Simd, E: Attend>(s: S, x: &[E], y: &[E]) -> f32 {
+pub(crate) fn dot<S: Simd, E: Attend>(s: S, x: &[E], y: &[E]) -> f32 {
     assert!(x.len() == y.len());
     let per_vector = S::LANES * E::PER_LANE;
     let whole = x.len() / per_vector * per_vector;

@@ -4,7 +4,7 @@ use crate::simd::Simd;
 
 /// `2^x` with at most 2 ulp of error for -126 <= x <= 127; below, 2^-126. (Polynomial of Cephes `exp2f`.)
 #[inline(always)]
-pub(super) fn exp2<S: Simd>(s: S, x: S::V) -> S::V {
+pub(crate) fn exp2<S: Simd>(s: S, x: S::V) -> S::V {
     let x = s.max(x, s.splat(-126.0));
     let n = s.round(x);
     let r = s.sub(x, n);

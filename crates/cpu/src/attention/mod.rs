@@ -22,20 +22,21 @@ mod backward_f32;
 mod cached;
 mod decode;
 mod element;
-mod exp2;
+pub(crate) mod exp2;
 mod forward;
 mod forward_bf16;
 mod forward_f32;
 mod order;
-mod pack;
-mod rough;
-mod scratch;
+pub(crate) mod pack;
+pub(crate) mod rough;
+pub(crate) mod scratch;
 mod strided;
 #[cfg(test)]
 mod tests;
-mod tile;
-mod transpose;
+pub(crate) mod tile;
+pub(crate) mod transpose;
 
+pub(crate) use backward::dot;
 pub use backward::{backward, backward_scratch_len};
 pub use cached::{CacheDims, cache_write, cached, cached_scratch_len};
 pub use element::Attend;
@@ -74,7 +75,7 @@ impl Dims {
 }
 
 /// Stands for minus infinity: far below any score, and differences of it are finite.
-const LOWEST: f32 = -1e30;
+pub(crate) const LOWEST: f32 = -1e30;
 
 fn check_heads(h: usize, k_heads: usize, d: usize) {
     assert!(

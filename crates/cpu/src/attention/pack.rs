@@ -19,7 +19,7 @@ pub struct HeadRows<'a, E> {
 
 impl<'a, E: Operand> HeadRows<'a, E> {
     /// `rows` rows from `first` on of the head that starts at `offset`, in an array whose rows are `row` apart.
-    pub(super) fn new(data: &'a [E], offset: usize, row: usize, rows: usize, d: usize) -> Self {
+    pub(crate) fn new(data: &'a [E], offset: usize, row: usize, rows: usize, d: usize) -> Self {
         let data = &data[offset..];
         assert!(rows == 0 || data.len() >= (rows - 1) * row + d);
         HeadRows { data, row, rows, d }
@@ -27,7 +27,7 @@ impl<'a, E: Operand> HeadRows<'a, E> {
 
     /// `rows` of these rows, from `first` on.
     #[inline(always)]
-    pub(super) fn part(self, first: usize, rows: usize) -> Self {
+    pub(crate) fn part(self, first: usize, rows: usize) -> Self {
         assert!(first + rows <= self.rows);
         let start = if rows == 0 { 0 } else { first * self.row };
         HeadRows { data: &self.data[start..], rows, ..self }
@@ -37,7 +37,7 @@ impl<'a, E: Operand> HeadRows<'a, E> {
 impl<E: Operand> HeadRows<'_, E> {
     /// At most [`STRIP`] rows from `first` on, as many as there are.
     #[inline(always)]
-    pub(super) fn strip(self, first: usize) -> Self {
+    pub(crate) fn strip(self, first: usize) -> Self {
         let first = first.min(self.rows);
         self.part(first, (self.rows - first).min(STRIP))
     }
@@ -45,7 +45,7 @@ impl<E: Operand> HeadRows<'_, E> {
 
 /// Starts bringing rows nearer that the next tile will read: they lie apart, where the hardware does not foresee them.
 #[inline(always)]
-pub(super) fn prefetch<S: Simd, E: Operand>(s: S, rows: HeadRows<'_, E>) {
+pub(crate) fn prefetch<S: Simd, E: Operand>(s: S, rows: HeadRows<'_, E>) {
     for r in 0..rows.rows {
         let row = &rows.data[r * rows.row..][..rows.d];
         for line in row.chunks(LINE * E::PER_LANE) {
@@ -63,7 +63,7 @@ fn spread<E>(rows: &HeadRows<'_, E>) -> bool {
 /// Rows that products can read, made of whole vectors: where they are if that is good for the cache, else copied to
 /// `tile` `[TILE, d_padded]`, where values past `d` are 0.
 #[inline(always)]
-pub(super) fn readable<'a, S: Simd>(
+pub(crate) fn readable<'a, S: Simd>(
     s: S,
     rows: HeadRows<'a, f32>,
     tile: &'a mut [f32],
@@ -79,7 +79,7 @@ pub(super) fn readable<'a, S: Simd>(
 /// Rows whose every lane can be read: where they are if that is good for the cache, else copied to `tile`
 /// `[rows, d_padded]`, where values past `d` are 0.
 #[inline(always)]
-pub(super) fn whole_lanes<'a, S: Simd>(
+pub(crate) fn whole_lanes<'a, S: Simd>(
     s: S,
     rows: HeadRows<'a, bf16>,
     tile: &'a mut [bf16],
@@ -94,7 +94,7 @@ pub(super) fn whole_lanes<'a, S: Simd>(
 
 /// Copies rows to `out` `[rows, d_padded]`; padding is 0.
 #[inline(always)]
-pub(super) fn pack<S: Simd, E: Operand>(
+pub(crate) fn pack<S: Simd, E: Operand>(
     s: S,
     rows: HeadRows<'_, E>,
     d_padded: usize,
@@ -120,7 +120,7 @@ pub(super) fn pack<S: Simd, E: Operand>(
 /// Writes rows as the columns of `out`, whose rows hold `columns` lanes: `[lanes of d, columns]`. Columns of missing rows
 /// are 0.
 #[inline(always)]
-pub(super) fn pack_transposed<S: Transpose, E: Operand>(
+pub(crate) fn pack_transposed<S: Transpose, E: Operand>(
     s: S,
     rows: HeadRows<'_, E>,
     columns: usize,
@@ -146,7 +146,7 @@ pub(super) fn pack_transposed<S: Transpose, E: Operand>(
 
 /// The same with [`TILE`] columns, times `scale`.
 #[inline(always)]
-pub(super) fn pack_transposed_scaled<S: Transpose>(
+pub(crate) fn pack_transposed_scaled<S: Transpose>(
     s: S,
     rows: HeadRows<'_, f32>,
     scale: f32,
@@ -162,7 +162,7 @@ pub(super) fn pack_transposed_scaled<S: Transpose>(
 /// Writes pairs of rows that follow one another: lane c of `out[r]` holds value c of row 2r and of row 2r + 1. `out` is
 /// `[rows / 2, d_padded]` lanes; padding and a missing last row are 0.
 #[inline(always)]
-pub(super) fn pack_row_pairs<S: Rough>(
+pub(crate) fn pack_row_pairs<S: Rough>(
     s: S,
     rows: HeadRows<'_, bf16>,
     d_padded: usize,

@@ -5,7 +5,7 @@ use crate::simd::Portable;
 use half::bf16;
 
 /// Sets with cheap exponentials and pairs.
-pub(super) trait Rough: Transpose {
+pub trait Rough: Transpose {
     /// `2^x` with a relative error of at most 2^-13.7 for -126 <= x <= 127. Below it is at most 2^-126, above at least
     /// 2^126.
     #[inline(always)]
@@ -45,7 +45,7 @@ pub(super) trait Rough: Transpose {
 /// Logarithms to the base 2 of positive normal numbers, within 2^-22 of themselves or of 1, whichever is larger. Plain
 /// arithmetic, so that compilers vectorise it.
 #[inline(always)]
-pub(super) fn log2_all(x: &mut [f32]) {
+pub(crate) fn log2_all(x: &mut [f32]) {
     for x in x {
         // x = m·2^n with m from sqrt(1/2) to sqrt(2).
         let bits = x.to_bits().wrapping_sub(0x3f35_04f3);

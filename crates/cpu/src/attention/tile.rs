@@ -10,14 +10,14 @@ use crate::simd::Simd;
 use crate::simd_fn;
 
 /// Queries, and keys, in a tile of f32: at head size 64 one operand takes 16 KiB.
-pub(super) const TILE: usize = 64;
+pub(crate) const TILE: usize = 64;
 
 /// The most columns that any tile has.
 const MOST_COLUMNS: usize = 128;
 
 /// Rows that share one range of visible columns. A vector holds a multiple of it, so whatever one product of a tile
 /// writes covers what the next one reads.
-pub(super) const STRIP: usize = 8;
+pub(crate) const STRIP: usize = 8;
 
 /// Column numbers inside a tile, for masks.
 static COLUMNS: [f32; MOST_COLUMNS] = {
@@ -32,37 +32,37 @@ static COLUMNS: [f32; MOST_COLUMNS] = {
 
 /// Row `m` sees the columns `m + lo ..= m + hi`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Band {
+pub(crate) struct Band {
     lo: isize,
     hi: isize,
 }
 
 impl Band {
     /// Rows are queries, columns keys; `ahead` is the position of the first query minus that of the first key.
-    pub(super) fn of_queries(ahead: isize, window: isize) -> Band {
+    pub(crate) fn of_queries(ahead: isize, window: isize) -> Band {
         Band { lo: ahead - window, hi: ahead }
     }
 
     /// The same with rows and columns exchanged.
-    pub(super) fn transposed(self) -> Band {
+    pub(crate) fn transposed(self) -> Band {
         Band { lo: -self.hi, hi: -self.lo }
     }
 
     /// True when every one of `rows` rows sees every one of `cols` columns.
-    pub(super) fn is_full(self, rows: usize, cols: usize) -> bool {
+    pub(crate) fn is_full(self, rows: usize, cols: usize) -> bool {
         self.lo <= 1 - rows as isize && self.hi >= cols as isize - 1
     }
 
     /// True when every one of the rows from `row` on sees every one of the columns from `col` on.
     #[inline(always)]
-    pub(super) fn covers(self, (row, rows): (usize, usize), (col, cols): (usize, usize)) -> bool {
+    pub(crate) fn covers(self, (row, rows): (usize, usize), (col, cols): (usize, usize)) -> bool {
         let (first, last) = (row as isize, (row + rows) as isize - 1);
         last + self.lo <= col as isize && first + self.hi >= (col + cols) as isize - 1
     }
 
     /// The columns below `cols` that some row of the strip at `row` sees.
     #[inline(always)]
-    pub(super) fn columns(self, row: usize, cols: usize) -> std::ops::Range<usize> {
+    pub(crate) fn columns(self, row: usize, cols: usize) -> std::ops::Range<usize> {
         let (row, cols) = (row as isize, cols as isize);
         let lo = (row + self.lo).clamp(0, cols);
         let hi = (row + STRIP as isize + self.hi).clamp(lo, cols);
@@ -71,7 +71,7 @@ impl Band {
 
     /// `yes` in the lanes from column `col` on that row `row` sees, `no` in the others.
     #[inline(always)]
-    pub(super) fn select<S: Simd>(self, s: S, row: usize, col: usize, yes: S::V, no: S::V) -> S::V {
+    pub(crate) fn select<S: Simd>(self, s: S, row: usize, col: usize, yes: S::V, no: S::V) -> S::V {
         let ahead = s.sub(s.load(&COLUMNS[col..]), s.splat(row as f32));
         let below = s.select_ge(s.splat(self.hi as f32), ahead, yes, no);
         s.select_ge(ahead, s.splat(self.lo as f32), below, no)
@@ -84,7 +84,7 @@ impl Band {
 /// # Safety
 /// The rows must be readable over `depth` lanes, `b` over `depth` rows of `NV` vectors.
 #[inline(always)]
-pub(super) unsafe fn product<S: Simd, E: Operand, const MR: usize, const NV: usize>(
+pub(crate) unsafe fn product<S: Simd, E: Operand, const MR: usize, const NV: usize>(
     s: S,
     depth: usize,
     a: [*const E; MR],
@@ -110,7 +110,7 @@ pub(super) unsafe fn product<S: Simd, E: Operand, const MR: usize, const NV: usi
 
 /// What a product does with the old value of its result.
 #[derive(Clone, Copy)]
-pub(super) enum Old<'a> {
+pub(crate) enum Old<'a> {
     /// Forgets it.
     Discard,
     /// Adds to it.
@@ -120,7 +120,7 @@ pub(super) enum Old<'a> {
 }
 
 /// `c = old c + a·b`, with `a` known to be 0 outside a band. Lane k of row m of `a` is at `m·a_row + k·a_step`, in lanes.
-pub(super) struct Product<'a, E> {
+pub(crate) struct Product<'a, E> {
     pub a: &'a [E],
     pub a_row: usize,
     pub a_step: usize,
@@ -139,7 +139,7 @@ pub(super) struct Product<'a, E> {
 
 simd_fn! {
     /// Computes a [`Product`].
-    pub(super) fn multiply [E: Operand] (p: Product<'_, E>) = multiply_kernel
+    pub(crate) fn multiply [E: Operand] (p: Product<'_, E>) = multiply_kernel
 }
 #[inline(always)]
 fn multiply_kernel<S: Simd, E: Operand>(s: S, mut p: Product<'_, E>) {

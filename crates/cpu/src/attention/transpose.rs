@@ -4,7 +4,7 @@ use crate::gemm::Operand;
 use crate::simd::{Portable, Simd};
 
 /// Sets whose squares of `LANES` x `LANES` values can be transposed.
-pub(super) trait Transpose: Simd {
+pub trait Transpose: Simd {
     /// Lane `dst[c·dst_row + r]` is lane c of row r of `src`, for every lane c that `values` fill, r < `LANES`; rows from
     /// `rows` on count as 0, and so does what is missing of a lane. `src`'s rows lie `src.1` values apart, `dst`'s `dst.1`
     /// lanes.

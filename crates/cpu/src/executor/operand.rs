@@ -5,7 +5,7 @@ use kiln_graph::TensorType;
 use crate::simd::Element;
 
 /// Most inputs, and most outputs, that an op has.
-pub(super) const MAX_OPERANDS: usize = 8;
+pub(super) const MAX_OPERANDS: usize = 12;
 
 /// Address and type of a value.
 #[derive(Clone, Copy)]

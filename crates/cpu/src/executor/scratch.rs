@@ -4,9 +4,11 @@ use half::bf16;
 use kiln_graph::ops::LinearCrossEntropy;
 use kiln_graph::{DType, Op, TensorType};
 
-use super::dispatch::{attention_dims, cached_dims, cross_entropy_dims, typed};
+use super::dispatch::{
+    attention_dims, cached_dims, cross_entropy_dims, indexer_dims, sparse_dims, typed,
+};
 use crate::gemm::gemm_scratch_len;
-use crate::{Context, attention, cross_entropy, muon, reduce};
+use crate::{Context, attention, cross_entropy, muon, reduce, sparse};
 
 fn matrix(ty: &TensorType) -> (usize, usize) {
     (ty.shape().rows(), ty.shape().last())
@@ -38,6 +40,26 @@ pub(super) fn scratch_len(cx: &Context, op: &Op, inputs: &[TensorType]) -> usize
         Op::AttentionCached(op) => {
             let dims = cached_dims(&inputs[0], &inputs[1], op.window);
             typed!(inputs[0].dtype(), as T => attention::cached_scratch_len::<T>(cx, &dims))
+        }
+        Op::SparseAttention(op) => {
+            let dims = sparse_dims([&inputs[0], &inputs[1], &inputs[3]], op.0);
+            typed!(inputs[0].dtype(), as T => sparse::forward_scratch_len::<T>(cx, &dims))
+        }
+        Op::SparseAttentionGrad(op) => {
+            let dims = sparse_dims([&inputs[0], &inputs[1], &inputs[3]], op.0);
+            typed!(inputs[0].dtype(), as T => sparse::backward_scratch_len::<T>(cx, &dims))
+        }
+        Op::SparseAttentionCached(op) => {
+            let dims = sparse_dims([&inputs[0], &inputs[1], &inputs[3]], op.0);
+            typed!(inputs[0].dtype(), as T => sparse::cached_scratch_len::<T>(cx, &dims))
+        }
+        Op::IndexerScores(_) => {
+            let dims = indexer_dims(&inputs[0]);
+            typed!(inputs[0].dtype(), as T => sparse::scores_scratch_len::<T>(cx, &dims))
+        }
+        Op::IndexerScoresGrad(_) => {
+            let dims = indexer_dims(&inputs[0]);
+            typed!(inputs[0].dtype(), as T => sparse::scores_grad_scratch_len::<T>(cx, &dims))
         }
         Op::LinearCrossEntropy(op) => cross_entropy_scratch_len(cx, op, inputs, false),
         Op::LinearCrossEntropyGrad(op) => cross_entropy_scratch_len(cx, &op.0, inputs, true),

@@ -127,7 +127,7 @@ fn positions_are_moved_and_averaged() {
             let step = if back { 1 } else { -1 };
             let moved = got.iter().zip(&places).map(|(y, &(b, t, c))| y + at(b, t + step, c));
             let want: Vec<f32> = moved.collect();
-            shift_time(&cx, &x, (batch, tokens, width), back, None, true, &mut got);
+            shift_time(&cx, &x, (batch, tokens, width), back, true, &mut got);
             same(&got, &want, "shift");
             for order in [1, 2, 3, 20] {
                 let sum = |&(b, t, c): &(usize, isize, usize)| {

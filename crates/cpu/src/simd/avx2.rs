@@ -1,6 +1,6 @@
 //! AVX2 with FMA: eight lanes.
 
-use super::Simd;
+use super::{SET_BITS, Simd};
 use half::bf16;
 use std::arch::x86_64::*;
 
@@ -211,6 +211,54 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn select_ge(self, a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
         unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GE_OQ>(a, b)) }
+    }
+    #[inline(always)]
+    fn mask_ge(self, a: __m256, b: __m256) -> u32 {
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a, b)) as u32 }
+    }
+    #[inline(always)]
+    fn select_mask(self, mask: u32, yes: __m256, no: __m256) -> __m256 {
+        unsafe {
+            let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_and_si256(_mm256_set1_epi32(mask as i32), bits);
+            let set = _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, bits));
+            _mm256_blendv_ps(no, yes, set)
+        }
+    }
+    #[inline(always)]
+    unsafe fn compress_ptr(self, p: *mut f32, v: __m256, mask: u32) {
+        unsafe {
+            let from = SET_BITS[mask as usize & 255].as_ptr();
+            let from = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+            _mm256_storeu_ps(p, _mm256_permutevar8x32_ps(v, from))
+        }
+    }
+    #[inline(always)]
+    fn mark_positive(self, bits: __m256, x: __m256, bit: u32) -> __m256 {
+        unsafe {
+            let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps());
+            let bit = _mm256_castsi256_ps(_mm256_set1_epi32(1 << bit));
+            _mm256_or_ps(bits, _mm256_and_ps(positive, bit))
+        }
+    }
+    #[inline(always)]
+    fn select_bit(self, bits: __m256, bit: u32, yes: __m256, no: __m256) -> __m256 {
+        unsafe {
+            let bit = _mm256_set1_epi32(1 << bit);
+            let set = _mm256_and_si256(_mm256_castps_si256(bits), bit);
+            _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, bit)))
+        }
+    }
+    #[inline(always)]
+    fn interleave(self, first: __m256i, second: __m256i) -> [__m256i; 2] {
+        unsafe {
+            let low = _mm256_unpacklo_epi16(first, second);
+            let high = _mm256_unpackhi_epi16(first, second);
+            [
+                _mm256_permute2x128_si256::<0x20>(low, high),
+                _mm256_permute2x128_si256::<0x31>(low, high),
+            ]
+        }
     }
     #[inline(always)]
     fn reduce_add(self, a: __m256) -> f32 {

@@ -62,6 +62,17 @@ fn first(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
+/// Where the values of pairs come from, of two vectors that follow one another: of their lower and of their upper halves.
+static PAIRS: [[u16; 32]; 2] = {
+    let mut from = [[0; 32]; 2];
+    let mut i = 0;
+    while i < 64 {
+        from[i / 32][i % 32] = (i / 2 + 32 * (i % 2)) as u16;
+        i += 1;
+    }
+    from
+};
+
 // SAFETY of every block below: `self` proves the instructions; pointers are the caller's contract.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl<const BF16: bool> Simd for Avx512<BF16> {
@@ -215,6 +226,45 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     fn select_ge(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b), no, yes) }
+    }
+    #[inline(always)]
+    fn mask_ge(self, a: __m512, b: __m512) -> u32 {
+        unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b).into() }
+    }
+    #[inline(always)]
+    fn select_mask(self, mask: u32, yes: __m512, no: __m512) -> __m512 {
+        unsafe { _mm512_mask_blend_ps(mask as __mmask16, no, yes) }
+    }
+    #[inline(always)]
+    unsafe fn compress_ptr(self, p: *mut f32, v: __m512, mask: u32) {
+        // In two steps: compressing straight to memory is slow on AMD.
+        unsafe { _mm512_storeu_ps(p, _mm512_maskz_compress_ps(mask as __mmask16, v)) }
+    }
+    #[inline(always)]
+    fn mark_positive(self, bits: __m512, x: __m512, bit: u32) -> __m512 {
+        unsafe {
+            let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps());
+            let (bits, bit) = (_mm512_castps_si512(bits), _mm512_set1_epi32(1 << bit));
+            _mm512_castsi512_ps(_mm512_mask_or_epi32(bits, positive, bits, bit))
+        }
+    }
+    #[inline(always)]
+    fn select_bit(self, bits: __m512, bit: u32, yes: __m512, no: __m512) -> __m512 {
+        unsafe {
+            let bit = _mm512_set1_epi32(1 << bit);
+            let mask = _mm512_test_epi32_mask(_mm512_castps_si512(bits), bit);
+            _mm512_mask_blend_ps(mask, no, yes)
+        }
+    }
+    #[inline(always)]
+    fn interleave(self, first: __m512i, second: __m512i) -> [__m512i; 2] {
+        unsafe {
+            let [low, high] = [&PAIRS[0], &PAIRS[1]].map(|from| from.as_ptr().cast());
+            [
+                _mm512_permutex2var_epi16(first, _mm512_loadu_si512(low), second),
+                _mm512_permutex2var_epi16(first, _mm512_loadu_si512(high), second),
+            ]
+        }
     }
     #[inline(always)]
     fn reduce_add(self, a: __m512) -> f32 {

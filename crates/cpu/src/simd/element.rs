@@ -168,7 +168,7 @@ mod tests {
     simd_fn! { fn pair_dots(x: &[bf16], y: &[bf16], out: &mut [f32]) = pair_dots_kernel }
     #[inline(always)]
     fn pair_dots_kernel<S: Simd>(s: S, x: &[bf16], y: &[bf16], out: &mut [f32]) {
-        assert!(x.len() == 32 && y.len() == 32 && out.len() == 6 * 16);
+        assert!(x.len() == 32 && y.len() == 32 && out.len() == 8 * 16);
         let mut part = |number: usize, v: S::V| s.store(&mut out[number * 16..], v);
         // SAFETY: each operand has at least two vectors of values.
         unsafe {
@@ -183,6 +183,9 @@ mod tests {
             let mut copy = [bf16::ZERO; 32];
             s.store_pairs_ptr(copy.as_mut_ptr(), a);
             part(5, s.dot_pairs(s.load_pairs_ptr(copy.as_ptr()), b, s.splat(2.0)));
+            let [low, high] = s.interleave(a, b);
+            part(6, s.dot_pairs(low, b, zero));
+            part(7, s.dot_pairs(high, b, zero));
         }
     }
 
@@ -193,7 +196,7 @@ mod tests {
         let y: Vec<bf16> = (0..32).map(|i| value(i, 7)).collect();
         let (fx, fy) = (|i: usize| x[i].to_f32(), |i: usize| y[i].to_f32());
         for isa in Isa::available() {
-            let mut out = vec![0.0; 6 * 16];
+            let mut out = vec![0.0; 8 * 16];
             pair_dots(isa, &x, &y, &mut out);
             let lanes = if isa == Isa::SCALAR || isa.name() == "avx2" { 8 } else { 16 };
             for i in 0..lanes {
@@ -208,6 +211,8 @@ mod tests {
                     crossed,
                     cut(j) * fy(j) + cut(k) * fy(k),
                     2.0 + straight,
+                    crossed,
+                    fx(lanes + i) * fy(j) + fy(lanes + i) * fy(k),
                 ];
                 for (number, want) in want.into_iter().enumerate() {
                     assert_eq!(out[number * 16 + i], want, "{isa}: {number}, lane {i}");

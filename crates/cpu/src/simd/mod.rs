@@ -159,6 +159,21 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn exp2_int(self, n: Self::V) -> Self::V;
     /// `a >= b ? yes : no`, lane by lane.
     fn select_ge(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    /// Bit i is set where `a >= b` in lane i.
+    fn mask_ge(self, a: Self::V, b: Self::V) -> u32;
+    /// `yes` in the lanes whose bit is set in `mask`, `no` in the others.
+    fn select_mask(self, mask: u32, yes: Self::V, no: Self::V) -> Self::V;
+    /// Writes the lanes whose bit is set in `mask` one after another, and anything after them.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing `LANES` values.
+    unsafe fn compress_ptr(self, p: *mut f32, v: Self::V, mask: u32);
+    /// With lanes of 32 bits each: sets bit number `bit` where `x > 0`.
+    fn mark_positive(self, bits: Self::V, x: Self::V, bit: u32) -> Self::V;
+    /// `yes` in the lanes of `bits` that have bit number `bit` set, `no` in the others.
+    fn select_bit(self, bits: Self::V, bit: u32, yes: Self::V, no: Self::V) -> Self::V;
+    /// Pairs of a value of `first` and one of `second`: the first `LANES` of their `2·LANES` values, and the others.
+    fn interleave(self, first: Self::P, second: Self::P) -> [Self::P; 2];
     /// Sum of the lanes in a fixed order.
     fn reduce_add(self, a: Self::V) -> f32;
     /// [`reduce_add`](Simd::reduce_add) of four, perhaps in another order, in about the time of one and a half.
@@ -188,6 +203,24 @@ pub trait Simd: Copy + Send + Sync + 'static {
         }
     }
 }
+
+/// Numbers of the bits that are set in a byte, and zeros after them.
+pub(crate) static SET_BITS: [[u8; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut n) = (0, 0);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                table[byte][n] = bit as u8;
+                n += 1;
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// Compiles a kernel, generic over [`Simd`], for every instruction set, behind one function that takes the [`Isa`] first.
 ///
@@ -278,6 +311,24 @@ mod tests {
                 lane(s.select_ge(a, b, a, s.splat(7.0))),
                 want(&|a, b| if a >= b { a } else { 7.0 })
             );
+            let mask = s.mask_ge(a, b);
+            let ge = (0..S::LANES).filter(|&i| (if i < n { x[i] } else { 0.0 }) >= y[i]);
+            assert_eq!(mask, ge.map(|i| 1 << i).sum::<u32>());
+            assert_eq!(lane(s.select_mask(mask, a, b)), want(&f32::max));
+            let chosen: Vec<f32> =
+                (0..S::LANES).filter(|i| mask >> i & 1 == 1).map(|i| lane(b)[i]).collect();
+            let mut packed = vec![0.0; S::LANES];
+            // SAFETY: there is room for a vector.
+            unsafe { s.compress_ptr(packed.as_mut_ptr(), b, mask) };
+            assert_eq!(packed[..chosen.len()], chosen);
+            let marks = s.mark_positive(s.mark_positive(s.splat(0.0), a, 3), b, 31);
+            let of = |v: f32, bit: u32| if v > 0.0 { 1u32 << bit } else { 0 };
+            for i in 0..S::LANES {
+                assert_eq!(lane(marks)[i].to_bits(), of(lane(a)[i], 3) | of(lane(b)[i], 31));
+            }
+            let zero = s.splat(0.0);
+            let positive = |b: f32| if b > 0.0 { b } else { 0.0 };
+            assert_eq!(lane(s.select_bit(marks, 31, b, zero)), want(&|_, b| positive(b)));
             let four = s.reduce_add_4([a, b, s.add(a, b), s.sub(a, b)]);
             let exact = |v: S::V| lane(v).iter().map(|&x| f64::from(x)).sum::<f64>();
             for (sum, v) in four.into_iter().zip([a, b, s.add(a, b), s.sub(a, b)]) {

@@ -1,6 +1,6 @@
 //! Plain Rust, eight lanes: the compiler vectorises it for the target's baseline (SSE2, NEON).
 
-use super::Simd;
+use super::{SET_BITS, Simd};
 use half::bf16;
 
 /// The path that every machine has.
@@ -185,11 +185,46 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn exp2_int(self, n: V) -> V {
-        map(n, |n| f32::from_bits((((n as i32) + 127) as u32) << 23))
+        map(n, |n| f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23))
     }
     #[inline(always)]
     fn select_ge(self, a: V, b: V, yes: V, no: V) -> V {
         std::array::from_fn(|i| if a[i] >= b[i] { yes[i] } else { no[i] })
+    }
+    #[inline(always)]
+    fn mask_ge(self, a: V, b: V) -> u32 {
+        let mut mask = 0;
+        for i in 0..8 {
+            mask |= u32::from(a[i] >= b[i]) << i;
+        }
+        mask
+    }
+    #[inline(always)]
+    fn select_mask(self, mask: u32, yes: V, no: V) -> V {
+        std::array::from_fn(|i| if mask >> i & 1 == 1 { yes[i] } else { no[i] })
+    }
+    #[inline(always)]
+    unsafe fn compress_ptr(self, p: *mut f32, v: V, mask: u32) {
+        let from = &SET_BITS[mask as usize & 255];
+        let packed: V = std::array::from_fn(|i| v[usize::from(from[i])]);
+        // SAFETY: the caller's.
+        unsafe { self.store_ptr(p, packed) }
+    }
+    #[inline(always)]
+    fn mark_positive(self, bits: V, x: V, bit: u32) -> V {
+        zip(bits, x, |bits, x| f32::from_bits(bits.to_bits() | u32::from(x > 0.0) << bit))
+    }
+    #[inline(always)]
+    fn select_bit(self, bits: V, bit: u32, yes: V, no: V) -> V {
+        std::array::from_fn(|i| if bits[i].to_bits() >> bit & 1 == 1 { yes[i] } else { no[i] })
+    }
+    #[inline(always)]
+    fn interleave(self, first: P, second: P) -> [P; 2] {
+        let value = |p: &P, i: usize| p[i / 2] >> (16 * (i % 2)) & 0xffff;
+        let pairs = |from: usize| {
+            std::array::from_fn(|i| to_pair(value(&first, from + i), value(&second, from + i)))
+        };
+        [pairs(0), pairs(8)]
     }
     #[inline(always)]
     fn reduce_add(self, a: V) -> f32 {

@@ -27,11 +27,13 @@ op_lists! {
         GatedAdd, GatedAddGrad, Linear, LinearGradInput, LinearGradWeight, Embed, EmbedGrad,
         RmsNorm, RmsNormGrad, RopeTable, Rope, RopeNorm, RopeNormGrad, Attention, AttentionGrad,
         LinearCrossEntropy, LinearCrossEntropyGrad,
+        SparseAttention, SparseAttentionGrad, IndexerScores, IndexerScoresGrad,
     ]
     /// Ops of inference and of optimizers, which have no derivative: forward tests must meet all of them.
     FORWARD_TESTED: [
         VariableValue, ZeroPositions, SliceLeading, Cast, Accumulate, Logits,
-        CacheWrite, AttentionCached, ShiftTimeCached, CausalMeanCached, SelectTime, NextIds,
+        CacheWrite, AttentionCached, SparseAttentionCached, ShiftTimeCached, CausalMeanCached, SelectTime,
+        NextIds,
         AdamWStep, MuonMomentum, MuonOrthogonalize, MuonNormalize, CautiousDecayStep,
     ]
 }

@@ -4,6 +4,7 @@
 mod common;
 mod generation;
 mod optimizer;
+mod sparse;
 
 use std::collections::BTreeSet;
 
@@ -24,6 +25,7 @@ const CHECKS: &[Check] = &[
     generation::next_ids,
     generation::logits,
     generation::positions,
+    sparse::attention_cached,
     leaves_and_slices,
     cast,
     accumulate,

@@ -1,7 +1,8 @@
 //! A case for every op with a derivative, at sizes that fit no vector and no tile.
 
 use kiln_graph::ops::{
-    DotAt, Dropout, Expand, LinearCrossEntropy, PadLast, Reduction, Rope, ShiftTime, Sinkhorn,
+    DotAt, Dropout, Expand, Indexer, LinearCrossEntropy, PadLast, Reduction, Rope, Selection,
+    ShiftTime, Sinkhorn,
 };
 use kiln_graph::{Graph, GraphError, Shape, ValueId};
 
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(transformer(&mut draw));
     cases.extend(attention(&mut draw));
     cases.extend(branches(&mut draw));
+    cases.extend(sparse(&mut draw));
     cases.extend(losses(&mut draw));
     cases.extend(shared(&mut draw));
     cases
@@ -262,6 +264,32 @@ fn apart_from_kinks(d: &mut Draw, n: usize, epsilon: f32, bound: f32) -> Argumen
         }
     }
     Argument::F32(vec![3, n, n], values)
+}
+
+/// Attention's selection depends on the indexer in steps: by its parts, there is nothing to take differences of.
+fn sparse(d: &mut Draw) -> Vec<Case> {
+    let (b, t, heads, width) = (2, 19, 3, 5);
+    let mut fixed =
+        |dims: &[usize]| Argument::Fixed(dims.to_vec(), d.0.values(dims.iter().product(), 1.0));
+    let indexer = [fixed(&[b, t, heads, width]), fixed(&[b, t, width]), fixed(&[b, t, heads])];
+    let qkv = [d.f32(&[b, t, 4, 6], 1.0), d.f32(&[b, t, 2, 6], 1.0), d.f32(&[b, t, 2, 6], 1.0)];
+    let attention = qkv.into_iter().chain(indexer).collect();
+    let [iq, ik] = d.products_off_zero(t * heads, t, width);
+    let reshaped = |argument: Argument, dims: &[usize]| match argument {
+        Argument::F32(_, values) => Argument::F32(dims.to_vec(), values),
+        other => other,
+    };
+    let iq = reshaped(iq, &[1, t, heads, width]);
+    let ik = reshaped(ik, &[1, t, width]);
+    vec![
+        Case::new("sparse_attention", attention, |g, a| {
+            let indexer = Indexer { q: a[3], k: a[4], w: a[5] };
+            g.sparse_attention((a[0], a[1], a[2]), indexer, Selection { local: 3, top_k: 8 })
+        }),
+        Case::new("indexer_scores", vec![iq, ik, d.f32(&[1, t, heads], 1.0)], |g, a| {
+            g.indexer_scores(Indexer { q: a[0], k: a[1], w: a[2] })
+        }),
+    ]
 }
 
 fn losses(d: &mut Draw) -> Vec<Case> {

@@ -14,6 +14,8 @@ use crate::common::Random;
 pub enum Argument {
     /// Values whose gradient is checked.
     F32(Vec<usize>, Vec<f32>),
+    /// Values that the function has no derivative by.
+    Fixed(Vec<usize>, Vec<f32>),
     /// Ids, targets or positions.
     I32(Vec<usize>, Vec<i32>),
 }
@@ -47,7 +49,9 @@ impl Case {
 
     fn declare(&self, graph: &mut Graph) -> Vec<ValueId> {
         let declare = |(i, argument): (usize, &Argument)| match argument {
-            Argument::F32(dims, _) => graph.input(&format!("f{i}"), TensorType::f32(dims)),
+            Argument::F32(dims, _) | Argument::Fixed(dims, _) => {
+                graph.input(&format!("f{i}"), TensorType::f32(dims))
+            }
             Argument::I32(dims, _) => graph.input(&format!("i{i}"), TensorType::i32(dims)),
         };
         self.arguments.iter().enumerate().map(declare).collect()
@@ -80,7 +84,7 @@ impl Case {
 
 fn feeds<'a>(arguments: &'a [Argument]) -> Vec<Feed<'a>> {
     let feed = |argument: &'a Argument| match argument {
-        Argument::F32(_, values) => Feed::F32(values),
+        Argument::F32(_, values) | Argument::Fixed(_, values) => Feed::F32(values),
         Argument::I32(_, values) => Feed::I32(values),
     };
     arguments.iter().map(feed).collect()

@@ -7,7 +7,7 @@ use super::attention::heads;
 use super::{Inferred, Rule, all_f32, ensure, no_derivative, one_float};
 use crate::{Backward, DType, Graph, GraphError, Node, TensorType, ValueId};
 
-fn per_row(t: &TensorType, batch: usize) -> Result<(), String> {
+pub(super) fn per_row(t: &TensorType, batch: usize) -> Result<(), String> {
     ensure(t.dtype() == DType::I32 && t.len() == batch, || format!("takes {batch} i32 positions"))
 }
 

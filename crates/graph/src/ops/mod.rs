@@ -18,6 +18,7 @@ mod loss;
 mod norm;
 mod optimizer;
 mod rope;
+mod sparse;
 mod structure;
 
 pub use attention::{Attention, AttentionGrad};
@@ -43,6 +44,10 @@ pub use optimizer::{
     Orthogonalization, SCHEDULE_LEN, Schedule,
 };
 pub use rope::{Rope, RopeNorm, RopeNormGrad, RopeTable};
+pub use sparse::{
+    Indexer, IndexerScores, IndexerScoresGrad, Selection, SparseAttention, SparseAttentionCached,
+    SparseAttentionGrad,
+};
 pub use structure::{
     Concat, Constant, Expand, InputValue, NextIds, PadLast, Reshape, ShiftTime, SliceLast,
     SliceLeading, VariableValue, ZeroPositions,
@@ -126,9 +131,10 @@ ops! {
     Linear, LinearGradInput, LinearGradWeight,
     // The rest of a transformer.
     Embed, EmbedGrad, RmsNorm, RmsNormGrad, RopeTable, Rope, RopeNorm, RopeNormGrad, Attention, AttentionGrad,
+    SparseAttention, SparseAttentionGrad, IndexerScores, IndexerScoresGrad,
     LinearCrossEntropy, LinearCrossEntropyGrad, Logits,
     // Generation.
-    CacheWrite, AttentionCached, ShiftTimeCached, CausalMeanCached, SelectTime,
+    CacheWrite, AttentionCached, SparseAttentionCached, ShiftTimeCached, CausalMeanCached, SelectTime,
     // Optimizers.
     AdamWStep, MuonMomentum, MuonOrthogonalize, MuonNormalize, CautiousDecayStep,
 }

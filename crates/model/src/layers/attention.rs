@@ -1,5 +1,6 @@
 //! Attention of a block.
 
+use kiln_graph::ops::{Indexer, Selection};
 use kiln_graph::{GraphError, ValueId};
 
 use super::{Block, Cache, Layers};
@@ -32,9 +33,12 @@ impl Layers<'_> {
         {
             v = self.add_value_embedding(i, x, v, ids)?;
         }
-        let y = match self.cache {
-            None => self.graph.attention(q, k, v, window)?,
-            Some(cache) => self.attention_cached(block, window, q, (k, v), cache)?,
+        let y = match (block, self.cache) {
+            (Block::Layer(i), _) if self.config.is_sparse(i) => {
+                self.sparse_attention(block, x, (q, k, v))?
+            }
+            (_, None) => self.graph.attention(q, k, v, window)?,
+            (_, Some(cache)) => self.attention_cached(block, window, q, (k, v), cache)?,
         };
         let [b, t, h, d] = self.dims(y);
         self.graph.reshape(y, &[b, t, h * d])
@@ -79,5 +83,32 @@ impl Layers<'_> {
         let keys = self.write_cache(&block.cache("k"), k, cache)?;
         let values = self.write_cache(&block.cache("v"), v, cache)?;
         self.graph.attention_cached(q, (keys, values), self.start, window)
+    }
+    /// Attention to the keys that an indexer selects; it reads the normed x `[B, T, C]` too.
+    fn sparse_attention(
+        &mut self,
+        block: Block,
+        x: ValueId,
+        (q, k, v): (ValueId, ValueId, ValueId),
+    ) -> Result<ValueId, GraphError> {
+        let mut indexer = self.indexer(block, x)?;
+        let selection = Selection { local: self.config.dsa_local, top_k: self.config.dsa_top_k() };
+        let Some(cache) = self.cache else {
+            return self.graph.sparse_attention((q, k, v), indexer, selection);
+        };
+        let keys = self.write_cache(&block.cache("k"), k, cache)?;
+        let values = self.write_cache(&block.cache("v"), v, cache)?;
+        indexer.k = self.write_values(&block.cache("indexer"), indexer.k, cache)?;
+        self.graph.sparse_attention_cached((q, keys, values), indexer, self.start, selection)
+    }
+
+    fn indexer(&mut self, block: Block, x: ValueId) -> Result<Indexer, GraphError> {
+        let ModelConfig { indexer_heads, indexer_dim, .. } = *self.config;
+        let [b, t, _] = self.dims(x);
+        let q = self.graph.linear(x, self.weight(block, "attn.indexer.q_proj"))?;
+        let q = self.graph.reshape(q, &[b, t, indexer_heads, indexer_dim])?;
+        let k = self.graph.linear(x, self.weight(block, "attn.indexer.k_proj"))?;
+        let w = self.linear_f32(x, self.weight(block, "attn.indexer.w_proj"))?;
+        Ok(Indexer { q, k, w })
     }
 }

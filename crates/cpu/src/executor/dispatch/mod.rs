@@ -4,6 +4,7 @@ mod attending;
 mod mixing;
 mod optimizer;
 mod products;
+mod sparse;
 
 use half::bf16;
 use kiln_graph::ops::{Rule, Schedule};
@@ -18,6 +19,7 @@ use crate::{
 
 pub(super) use attending::{attention_dims, cached_dims};
 pub(super) use products::cross_entropy_dims;
+pub(super) use sparse::{indexer_dims, sparse_dims};
 
 /// Evaluates an expression in which a name stands for the element type of an operand (or, with `as`, for a given one).
 macro_rules! typed {
@@ -281,6 +283,11 @@ pub(super) unsafe fn execute(
             Op::AttentionGrad(op) => attending::attention_grad(cx, op.window, i, outputs, rest),
             Op::AttentionCached(op) => attending::cached(cx, op.window, i, out, rest),
             Op::CacheWrite(_) => attending::cache_write(cx, i, out),
+            Op::SparseAttention(op) => sparse::attention(cx, op.0, i, outputs, rest),
+            Op::SparseAttentionGrad(op) => sparse::attention_grad(cx, op.0, i, outputs, rest),
+            Op::SparseAttentionCached(op) => sparse::cached(cx, op.0, i, out, rest),
+            Op::IndexerScores(_) => sparse::scores(cx, i, out, rest),
+            Op::IndexerScoresGrad(_) => sparse::scores_grad(cx, i, outputs, rest),
             Op::LinearCrossEntropy(op) => products::cross_entropy(cx, op, i, out, rest),
             Op::LinearCrossEntropyGrad(grad) => {
                 let onto = Onto::new(cx, op, i, &outputs[2]);

@@ -1,0 +1,181 @@
+//! Speed of sparse attention in bf16 beside that of dense attention, measured by turns in the same run.
+//!
+//! `cargo run --release -p kiln-cpu --example sparse_attention [-- THREADS [T TOP_K H K D [ROUNDS]]]`
+//!
+//! "Implied" is the time of dense attention times the share of its pairs that are selected, and the indexer's multiply-adds
+//! (the scores of all pairs in both passes, twice those of the selected ones) at the rate of dense attention.
+
+use half::bf16;
+use kiln_cpu::sparse::{self, Gradients, Indexer, Inputs, Outputs, Saved};
+use kiln_cpu::{Context, Isa, attention, peak};
+use std::time::Instant;
+
+/// Heads of the indexer, their size, and the local window.
+const INDEXER: (usize, usize, usize) = (16, 32, 128);
+
+/// Reproducible values without pattern (SplitMix64, Steele et al. 2014), about normal.
+fn noise(len: usize, seed: u64) -> Vec<bf16> {
+    let mut state = seed << 32;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    (0..len).map(|_| bf16::from_f32(2.0 * (next() + next() + next()))).collect()
+}
+
+struct Bench {
+    dims: sparse::Dims,
+    /// q, k, v, dout, iq, ik
+    inputs: [Vec<bf16>; 6],
+    w: Vec<f32>,
+    out: Vec<bf16>,
+    lse: Vec<f32>,
+    threshold: Vec<f32>,
+    boundary: Vec<i32>,
+    /// Of q, k, v, iq, ik.
+    grads: [Vec<bf16>; 5],
+    dw: Vec<f32>,
+    scratch: Vec<f32>,
+}
+
+fn seconds(f: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    f();
+    start.elapsed().as_secs_f64()
+}
+
+impl Bench {
+    fn new(cx: &Context, dims: sparse::Dims) -> Self {
+        let sparse::Dims { b, t, h, k_heads, d, heads, width, .. } = dims;
+        let lens = [h * d, k_heads * d, k_heads * d, h * d, heads * width, width];
+        let mut seed = 0;
+        let inputs = lens.map(|len| {
+            seed += 1;
+            noise(b * t * len, seed)
+        });
+        let like = |i: usize| vec![bf16::ZERO; inputs[i].len()];
+        let (out, grads) = (like(0), [0, 1, 2, 4, 5].map(like));
+        let scratch = sparse::forward_scratch_len::<bf16>(cx, &dims)
+            .max(sparse::backward_scratch_len::<bf16>(cx, &dims))
+            .max(attention::forward_scratch_len::<bf16>(cx, &dense(&dims)))
+            .max(attention::backward_scratch_len::<bf16>(cx, &dense(&dims)));
+        println!("scratch: {:.0} MB", scratch as f64 * 4e-6);
+        Bench {
+            dims,
+            inputs,
+            w: noise(b * t * heads, 9).iter().map(|x| x.to_f32()).collect(),
+            out,
+            lse: vec![0.0; b * h * t],
+            threshold: vec![0.0; b * t],
+            boundary: vec![0; b * t],
+            grads,
+            dw: vec![0.0; b * t * heads],
+            scratch: vec![0.0; scratch],
+        }
+    }
+
+    /// Seconds of dense attention, forward and backward.
+    fn dense(&mut self, cx: &Context) -> [f64; 2] {
+        let dims = dense(&self.dims);
+        let [q, k, v, dout, ..] = &self.inputs;
+        let (out, lse, scratch) = (&mut self.out, &mut self.lse, &mut self.scratch);
+        let forward = seconds(|| attention::forward(cx, q, k, v, &dims, out, lse, scratch));
+        let [dq, dk, dv, ..] = &mut self.grads;
+        let backward = seconds(|| {
+            attention::backward(cx, q, k, v, out, lse, dout, &dims, dq, dk, dv, scratch);
+        });
+        [forward, backward]
+    }
+
+    /// The same of sparse attention.
+    fn sparse(&mut self, cx: &Context) -> [f64; 2] {
+        let [q, k, v, dout, iq, ik] = &self.inputs;
+        let inputs = Inputs { q, k, v, indexer: Indexer { q: iq, k: ik, w: &self.w } };
+        let (dims, scratch) = (&self.dims, &mut self.scratch);
+        let Bench { out, lse, threshold, boundary, .. } = self;
+        let forward = seconds(|| {
+            let to = Outputs { out, lse, threshold, boundary };
+            sparse::forward(cx, &inputs, dims, to, scratch);
+        });
+        let saved = Saved { out, lse, threshold, boundary, dout };
+        let [dq, dk, dv, indexer_q, indexer_k] = &mut self.grads;
+        let indexer_w = &mut self.dw;
+        let backward = seconds(|| {
+            let to = Gradients { q: dq, k: dk, v: dv, indexer_q, indexer_k, indexer_w };
+            sparse::backward(cx, &inputs, &saved, dims, to, scratch);
+        });
+        [forward, backward]
+    }
+}
+
+fn dense(dims: &sparse::Dims) -> attention::Dims {
+    let sparse::Dims { b, t, h, k_heads, d, .. } = *dims;
+    attention::Dims { b, t, h, k_heads, d, window: t }
+}
+
+fn measure(cx: &Context, [t, top_k, h, k_heads, d]: [usize; 5], rounds: usize) {
+    let (heads, width, local) = INDEXER;
+    let dims = sparse::Dims { b: 1, t, positions: t, h, k_heads, d, heads, width, local, top_k };
+    println!(
+        "T {t} top_k {top_k} local {local} H {h} K {k_heads} D {d}, indexer {heads} x {width}"
+    );
+    let mut bench = Bench::new(cx, dims);
+    let (mut best, mut rate) = ([[f64::MAX; 2]; 2], 0.0f64);
+    for _ in 0..rounds {
+        rate = rate.max(peak::register_rate_bf16(cx));
+        for (best, found) in best.iter_mut().zip([bench.dense(cx), bench.sparse(cx)]) {
+            best.iter_mut().zip(found).for_each(|(best, found)| *best = best.min(found));
+        }
+    }
+    let [dense, sparse] = best;
+    let all = (t * (t + 1) / 2) as f64;
+    let selected: usize = (0..t).map(|i| (i + 1).min(top_k)).sum();
+    let remote: usize = (0..t).map(|i| (i + 1).min(top_k).saturating_sub(local)).sum();
+    let share = selected as f64 / all;
+    // Multiply-adds.
+    let indexer = (heads * width) as f64 * (2.0 * all + 2.0 * remote as f64);
+    let attention = all * (7 * h * d) as f64;
+    let total = |times: [f64; 2]| times[0] + times[1];
+    let implied = total(dense) * (share + indexer / attention);
+    println!(
+        "  dense  forward {:.1} ms, backward {:.1}, both {:.1}: {:.2} of {rate:.0} GFLOP/s",
+        1e3 * dense[0],
+        1e3 * dense[1],
+        1e3 * total(dense),
+        2e-9 * attention / total(dense) / rate,
+    );
+    println!(
+        "  sparse forward {:.1} ms, backward {:.1}, both {:.1}: {:.2} times as fast",
+        1e3 * sparse[0],
+        1e3 * sparse[1],
+        1e3 * total(sparse),
+        total(dense) / total(sparse),
+    );
+    println!(
+        "  {selected} of {all} pairs ({share:.3}); implied {:.1} ms, sparse takes {:.2} of it",
+        1e3 * implied,
+        total(sparse) / implied,
+    );
+}
+
+fn main() {
+    let args: Vec<usize> =
+        std::env::args().skip(1).map(|a| a.parse().expect("arguments are numbers")).collect();
+    let isa = Isa::from_env().expect("KILN_ISA names an instruction set of this machine");
+    let cx = Context::new(isa, args.first().copied().unwrap_or(2));
+    println!("{isa}, {} threads", cx.pool.threads());
+    if let [t, top_k, h, k_heads, d, ..] = args[1.min(args.len())..] {
+        return measure(&cx, [t, top_k, h, k_heads, d], args.get(6).copied().unwrap_or(5));
+    }
+    for sizes in [
+        [8192, 1024, 6, 6, 128],
+        [8192, 1024, 3, 3, 128],
+        [8192, 1024, 2, 2, 128],
+        [8192, 1024, 6, 6, 64],
+        [8192, 4096, 6, 6, 128],
+    ] {
+        measure(&cx, sizes, 5);
+    }
+}
