@@ -80,6 +80,28 @@ fn options_are_added_to_a_trained_model() {
 }
 
 #[test]
+fn options_that_begin_with_nothing_leave_predictions_as_they_were() {
+    let project = with_classic_run();
+    let first = |name: &str, flags: &str| {
+        let ran = begin(&project, &format!("--init-from base --dtype f32 --out {name} {flags}"));
+        ran.success();
+        (steps(&project.metrics(name))[0].clone(), ran.stderr)
+    };
+    let (plain, _) = first("plain", "");
+    let (smear, _) = first("smear", "--smear");
+    let (engram, told) = first("engram", "--engram");
+    assert!(told.contains("  new: transformer.h.0.engram.in_proj.weight, "), "{told}");
+    assert_eq!((&smear["loss"], &engram["loss"]), (&plain["loss"], &plain["loss"]));
+    let (mtp, told) = first("mtp", "--mtp");
+    assert!(told.contains("  new: mtp.proj.weight, mtp.block.attn.c_q.weight, "), "{told}");
+    assert_eq!(mtp["loss"], plain["loss"]);
+    assert!(mtp["mtp_loss"].is_number(), "{mtp}");
+    let (mhc, told) = first("mhc", "--mhc");
+    assert!(told.contains("  new: transformer.h.0.mhc.score_proj.weight, "), "{told}");
+    assert_ne!(mhc["loss"], plain["loss"], "a plain average is something else");
+}
+
+#[test]
 fn what_a_model_does_not_have_is_left_and_named() {
     let project = Project::with_run();
     let ran =
