@@ -1,5 +1,8 @@
 //! Scores between branches, and branches mixed by weights of each position.
 
+// Branches are indexed by number everywhere: iterators would hide which is which.
+#![allow(clippy::needless_range_loop)]
+
 use crate::norm::row_dot;
 use crate::parallel::{Raw, rows as row_groups, vectors};
 use crate::simd::Simd;

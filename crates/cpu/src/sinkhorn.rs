@@ -90,7 +90,7 @@ fn normalize_rows(m: &mut Matrix, n: usize) -> [f32; MOST_ROWS] {
 
 /// A normalisation of rows (even steps) or columns (odd ones).
 fn normalize(m: &mut Matrix, n: usize, step: usize) -> [f32; MOST_ROWS] {
-    if step % 2 == 0 {
+    if step.is_multiple_of(2) {
         return normalize_rows(m, n);
     }
     let mut columns = transposed(m);
@@ -126,7 +126,7 @@ fn backward(s: &Matrix, dp: &Matrix, settings: &Settings) -> Matrix {
     }
     let mut d = *dp;
     for (step, (y, sums)) in seen.iter().enumerate().take(settings.steps()).rev() {
-        if step % 2 == 0 {
+        if step.is_multiple_of(2) {
             normalize_rows_grad(&mut d, y, sums, n);
         } else {
             let mut columns = transposed(&d);

@@ -90,9 +90,10 @@ impl ModelConfig {
 
     /// How many keys a query of each layer attends to at the most. Sparse attention knows no window.
     fn keys_seen(&self) -> Vec<usize> {
-        let selected = if self.selects_keys() { self.dsa_top_k() } else { self.sequence_len };
         let layers = self.windows().into_iter().enumerate();
-        layers.map(|(i, window)| if self.has_indexer(i) { selected } else { window }).collect()
+        let seen =
+            layers.map(|(i, window)| if self.is_sparse(i) { self.dsa_top_k() } else { window });
+        seen.collect()
     }
 }
 
