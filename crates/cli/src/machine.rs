@@ -1,7 +1,7 @@
 //! The executor of this machine.
 
 use std::fmt::Display;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use kiln_cpu::{Context, Cpu, Isa, peak};
@@ -18,14 +18,23 @@ pub fn context(globals: &Globals) -> anyhow::Result<Context> {
     Ok(Context::new(isa, threads))
 }
 
-/// Tries whether the system lets this process have so many threads at once: a pool that cannot start is no pool.
-fn check_threads(threads: usize) -> anyhow::Result<()> {
-    let gate = Mutex::new(());
+/// Room that is left when all threads have started.
+const SPARE_THREADS: usize = 2;
+
+/// Tries whether the system lets this process have so many threads more: a pool that cannot start is no pool. Tried are a few
+/// beyond that, one after the other has begun: a thread takes more memory as it begins, and without it ends the process.
+pub fn check_threads(threads: usize) -> anyhow::Result<()> {
+    let (gate, (begins, begun)) = (Mutex::new(()), mpsc::channel());
     thread::scope(|scope| {
         let _closed = gate.lock();
-        for _ in 1..threads {
-            let started = thread::Builder::new().spawn_scoped(scope, || drop(gate.lock()));
+        for _ in 0..threads + SPARE_THREADS {
+            let (gate, begins) = (&gate, begins.clone());
+            let started = thread::Builder::new().spawn_scoped(scope, move || {
+                let told = begins.send(());
+                drop((gate.lock(), told));
+            });
             started.map_err(|error| too_many_threads(threads, &error))?;
+            begun.recv()?;
         }
         Ok(())
     })

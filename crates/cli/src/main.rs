@@ -44,6 +44,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
 /// Without `--threads` rayon starts one thread for each core when it first needs them.
 fn limit_threads(globals: &Globals) -> anyhow::Result<()> {
     let Some(threads) = globals.threads else { return Ok(()) };
+    machine::check_threads(usize::from(threads))?;
     rayon::ThreadPoolBuilder::new()
         .num_threads(usize::from(threads))
         .build_global()
