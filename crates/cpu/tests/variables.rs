@@ -2,7 +2,7 @@
 
 use kiln_cpu::{Context, Cpu, Isa};
 use kiln_graph::{
-    ExecuteError, Executor, Feed, Graph, GraphError, Place, Plan, ProgramId, TensorType,
+    ExecuteError, Executor, Feed, Graph, GraphError, Op, Place, Plan, ProgramId, TensorType,
     differentiate,
 };
 
@@ -172,6 +172,44 @@ fn a_gradient_of_two_values_is_accumulated_twice() -> Result<(), GraphError> {
     assert_eq!(cpu.output(program, 0), [4.0, 6.0, 4.0, 6.0]);
     assert_eq!(cpu.read("a.grad").unwrap(), [14.0, 16.0, 14.0, 16.0]);
     assert_eq!(cpu.read("b.grad").unwrap(), [24.0, 26.0, 24.0, 26.0]);
+    Ok(())
+}
+
+/// A weight that is read three times: its gradient grows where its accumulator lies, and is never a value of its own.
+#[test]
+fn a_gradient_of_several_parts_grows_in_its_accumulator() -> Result<(), GraphError> {
+    let mut g = Graph::new();
+    let matrix = TensorType::f32(&[2, 2]);
+    let (x, w) = (g.input("x", matrix), g.variable("w", matrix));
+    let keep = g.input("keep", vector(1));
+    let mut y = g.linear(x, w)?;
+    for _ in 0..2 {
+        let more = g.linear(x, w)?;
+        y = g.add(y, more)?;
+    }
+    let loss = g.sum(y)?;
+    let gradient = differentiate(&mut g, loss, &[w])?[0];
+    let held = g.variable("w.grad", matrix);
+    let sum = g.accumulate(gradient, held, keep)?;
+    g.update(held, sum)?;
+    let plan = Plan::new(&g, &|_, _| 0)?;
+    let products: Vec<_> =
+        plan.steps().iter().filter(|s| matches!(s.op, Some(Op::LinearGradWeight(_)))).collect();
+    assert_eq!(products.len(), 3);
+    for step in products {
+        assert!(matches!(step.outputs[0].0, Place::Variable(_, 0)), "{:?}", step.outputs);
+    }
+    assert!(plan.steps().iter().all(|s| !matches!(s.op, None | Some(Op::Accumulate(_)))));
+    let mut cpu = cpu();
+    let program = cpu.prepare(&g).unwrap();
+    cpu.write("w", matrix, &[0.5; 4]).unwrap();
+    cpu.write("w.grad", matrix, &[f32::NAN; 4]).unwrap();
+    let x = [1.0, 2.0, 3.0, 4.0];
+    // Each part is the sums of x's columns; the first run never reads what was there.
+    for (keep, wanted) in [(0.0, [12.0, 18.0]), (1.0, [24.0, 36.0]), (0.5, [24.0, 36.0])] {
+        cpu.run(program, &[Feed::F32(&x), Feed::F32(&[keep])]).unwrap();
+        assert_eq!(cpu.read("w.grad").unwrap(), [wanted, wanted].concat());
+    }
     Ok(())
 }
 

@@ -223,6 +223,7 @@ impl Backward<'_> {
         self.contributions.resize(count, 0);
         for (value, copy) in again.iter().map(|(v, c)| (v.index(), c.index())) {
             self.cotangents[copy] = self.cotangents[value];
+            self.before_epilogue[copy] = self.before_epilogue[value];
             self.wanted[copy] = self.wanted[value];
             self.contributions[copy] = self.contributions[value];
         }

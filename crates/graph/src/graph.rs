@@ -300,7 +300,8 @@ impl Graph {
         self.push1(crate::ops::Accumulate, &[gradient, accumulator, keep])
     }
 
-    /// A copy in which products that feed nothing but an accumulation do it in their own write-back.
+    /// A copy in which products that feed nothing but an accumulation do it in their own write-back. Of several that add up
+    /// to one gradient, the first goes on from the accumulator.
     pub(crate) fn with_fused_accumulations(&self) -> Graph {
         let mut graph = self.clone();
         for index in 0..graph.nodes.len() {
@@ -310,28 +311,39 @@ impl Graph {
                 continue;
             };
             let sum = node.outputs[0];
-            let id = graph.producer_id(gradient);
-            let maker = &graph.nodes[id.index()];
             // Both exist before anything runs, so that the order of nodes stays one in which they can run.
             let leaf = |v| matches!(graph.producer(v).op, Op::VariableValue(_) | Op::InputValue(_));
-            let scales = matches!(
-                maker.op,
-                Op::LinearGradWeight(_) | Op::EmbedGrad(_) | Op::LinearCrossEntropyGrad(_)
-            );
-            let own = maker.op.accumulates().is_some_and(|o| maker.outputs[o] == gradient);
-            let plain = maker.inputs.len() == maker.op.arity();
             if leaf(accumulator)
                 && leaf(keep)
-                && scales
-                && own
-                && plain
-                && graph.uses(gradient) == 1
+                && let Some(first) = graph.first_of_sum(gradient)
             {
-                graph.extend_inputs(id, &[accumulator, keep]);
+                graph.extend_inputs(first, &[accumulator, keep]);
                 graph.replace(sum, gradient);
             }
         }
         graph
+    }
+
+    /// The node that makes a gradient, or of several that add onto one another the first, where nobody else reads what they
+    /// make and it can scale what it adds onto.
+    fn first_of_sum(&self, gradient: ValueId) -> Option<NodeId> {
+        let id = self.producer_id(gradient);
+        let maker = &self.nodes[id.index()];
+        let own = maker.op.accumulates().is_some_and(|o| maker.outputs[o] == gradient);
+        if !own || self.uses(gradient) != 1 {
+            return None;
+        }
+        match maker.inputs[maker.op.arity()..] {
+            [] => {
+                let scales = matches!(
+                    maker.op,
+                    Op::LinearGradWeight(_) | Op::EmbedGrad(_) | Op::LinearCrossEntropyGrad(_)
+                );
+                scales.then_some(id)
+            }
+            [earlier] => self.first_of_sum(earlier),
+            _ => None,
+        }
     }
 
     /// How often a value is read, named or becomes a variable's.

@@ -179,11 +179,43 @@ impl<'g> Planner<'g> {
                 self.graph.outputs().iter().any(|(_, v)| self.root_of(*v) == variable.value);
             if whole && !named && self.may_overwrite(variable.value, update, at) {
                 self.home[update.index()] = Home::Variable(i);
+                self.place_sums(i, update, &position);
             } else {
                 self.last_use[root.index()] = usize::MAX;
                 self.copies.push((i, update));
             }
         }
+    }
+
+    /// Puts what a new value is added onto right where it lies, too, and so on: sums of a gradient grow in its accumulator.
+    fn place_sums(&mut self, variable: usize, update: ValueId, position: &[usize]) {
+        let mut sum = update;
+        loop {
+            let maker = self.graph.producer(sum);
+            let onto = maker.op.accumulates().filter(|&o| maker.outputs[o] == sum);
+            let Some(&earlier) = onto.and_then(|_| maker.inputs.get(maker.op.arity())) else {
+                return;
+            };
+            let at = position[self.graph.producer_id(sum).index()];
+            let before = position[self.graph.producer_id(earlier).index()];
+            let free = self.home[earlier.index()] == Home::Nowhere
+                && self.root_of(earlier) == earlier
+                && self.in_place_input(at, sum) == Some(earlier)
+                && self.last_use[earlier.index()] == at
+                && self.read_once(earlier);
+            let old = self.graph.variables()[variable].value;
+            if !free || !self.may_overwrite(old, earlier, before) {
+                return;
+            }
+            self.home[earlier.index()] = Home::Variable(variable);
+            sum = earlier;
+        }
+    }
+
+    /// Whether one node reads a value, once.
+    fn read_once(&self, value: ValueId) -> bool {
+        let read = self.order.iter().flat_map(|id| &self.graph.nodes()[id.index()].inputs);
+        read.filter(|v| self.root_of(**v) == value).count() == 1
     }
 
     fn may_overwrite(&self, variable: ValueId, update: ValueId, at: usize) -> bool {

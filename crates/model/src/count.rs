@@ -165,9 +165,9 @@ mod tests {
         let seen = 96 + 24 + 24 + 96;
         assert_eq!(config.flops_per_token(96), 6 * multiplied + 12 * 64 * seen);
         assert_eq!(config.flops_per_token(20), 6 * multiplied + 12 * 64 * 4 * 20);
-        // With so many keys attention is dense, and knows no window.
-        (config.dsa_ratio, config.short_window) = (1.0, 10);
-        assert_eq!(config.flops_per_token(96), 6 * multiplied + 12 * 64 * (10 + 3 * 96));
+        // With so many keys nothing is selected, and layers have the windows that they would have without.
+        (config.dsa_ratio, config.short_window, config.window_pattern) = (1.0, 10, "S".into());
+        assert_eq!(config.flops_per_token(96), 6 * multiplied + 12 * 64 * (10 + 10 + 2 * 96));
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub struct DecodeShape {
     pub rows: usize,
     /// New tokens of each row, T.
     pub tokens: usize,
-    /// Positions that caches have room for. Beyond it tokens are dropped, so callers keep `start + tokens` within it.
+    /// Positions that caches have room for. Beyond it tokens are dropped, so callers keep the real ones within it; padding may
+    /// go beyond.
     pub capacity: usize,
 }
 
@@ -92,16 +93,16 @@ fn build(
     // Nobody else needs more than the last state.
     let cache = Cache { capacity, last: last.filter(|_| !keeps_states) };
     let mut layers = Layers::new(&mut graph, config, compute, start, Some(cache));
-    let mut x = layers.trunk(ids)?;
+    let x = layers.trunk(ids)?;
+    let mut h = layers.final_norm(x)?;
     if keeps_states {
-        let states = layers.final_norm(x)?;
         let held = states_variable(layers.graph, config, compute, shape);
-        layers.graph.update(held, states)?;
+        layers.graph.update(held, h)?;
         if let Some(last) = last {
-            x = layers.graph.select_time(x, last)?;
+            let x = layers.graph.select_time(x, last)?;
+            h = layers.final_norm(x)?;
         }
     }
-    let h = layers.final_norm(x)?;
     let logits = layers.logits(h, config.vocab_size)?;
     Ok(finish(graph, ids, start, last, logits))
 }

@@ -13,6 +13,8 @@ pub(crate) const SMEAR_GATE_WIDTH: usize = 24;
 const MAX_LAYERS: usize = 1 << 12;
 const MAX_WIDTH: usize = 1 << 17;
 const MAX_TOKENS: usize = 1 << 24;
+/// Scores are divided by it, and must stay numbers.
+const LEAST_TEMPERATURE: f32 = 1e-6;
 const MAX_ORDER: usize = 1 << 10;
 const MAX_INDEXER: usize = 1 << 10;
 
@@ -85,6 +87,10 @@ impl ModelConfig {
     fn validate_mhc(&self) -> Result<(), ConfigError> {
         within("mhc_iters", self.mhc_iters, MOST_ITERATIONS)?;
         positive("mhc_temperature", self.mhc_temperature)?;
+        let temperature = self.mhc_temperature;
+        ensure(temperature >= LEAST_TEMPERATURE, "mhc_temperature", || {
+            format!("{temperature} is less than {LEAST_TEMPERATURE}")
+        })?;
         let (alpha, epsilon) = (self.mhc_alpha, self.mhc_epsilon);
         ensure(alpha.is_finite(), "mhc_alpha", || format!("{alpha} is no number"))?;
         // The largest entry of each row is 1.
@@ -179,6 +185,7 @@ mod tests {
         assert!(refused(|c| c.engram_orders = vec![2, 0]).starts_with("engram_orders: 0"));
         assert!(refused(|c| c.engram_dropout = 1.0).starts_with("engram_dropout"));
         assert!(refused(|c| c.mhc_iters = 0).starts_with("mhc_iters"));
+        assert!(refused(|c| c.mhc_temperature = 1e-45).starts_with("mhc_temperature"));
         assert!(refused(|c| c.mhc_temperature = 0.0).starts_with("mhc_temperature"));
         assert!(refused(|c| c.mhc_epsilon = 1.0).starts_with("mhc_epsilon"));
         assert!(refused(|c| c.mhc_alpha = f32::NAN).starts_with("mhc_alpha"));

@@ -71,6 +71,8 @@ struct Memory {
     optimizer: usize,
     /// Of weights, for products.
     copies: usize,
+    /// With which samples are generated.
+    caches: usize,
     activations: usize,
     process: usize,
     peak: usize,
@@ -183,16 +185,28 @@ fn memory(config: &RunConfig, cx: &Context) -> anyhow::Result<Memory> {
     // The optimizer's variables are what it trains, its gradients, the copies that it refreshes, and its own state.
     let step = Cpu::measure(cx, &optimizer_step_graph(config)?)?.variables;
     let optimizer = step - 2 * gradients - copy_bytes(&trained);
-    let peak = parameters + gradients + optimizer + copies + activations + PROCESS_BYTES;
+    let caches = sample_caches(config)?;
+    let peak = parameters + gradients + optimizer + copies + caches + activations + PROCESS_BYTES;
     Ok(Memory {
         parameters,
         gradients,
         optimizer,
         copies,
+        caches,
         activations,
         process: PROCESS_BYTES,
         peak,
     })
+}
+
+/// Bytes of the caches with which samples are generated.
+fn sample_caches(config: &RunConfig) -> anyhow::Result<usize> {
+    let train = &config.train;
+    if train.sample_every == 0 {
+        return Ok(0);
+    }
+    let graph = decode_graph(&config.model, train.dtype, 1, 1, train.seq_len)?;
+    Ok(graph.caches.iter().map(|(_, ty)| ty.bytes()).sum())
 }
 
 fn table(report: &PlanReport) -> Table {
@@ -250,10 +264,13 @@ fn table(report: &PlanReport) -> Table {
         ("  gradients", memory.gradients),
         ("  optimizer state", memory.optimizer),
         ("  copies of weights", memory.copies),
+        ("  caches of samples", memory.caches),
         ("  activations", memory.activations),
         ("  process", memory.process),
     ] {
-        table.row([name, &bytes(size as u64)]);
+        if size > 0 {
+            table.row([name, &bytes(size as u64)]);
+        }
     }
     table.row(["peak memory", &bytes(memory.peak as u64)]);
     for (name, peak) in [

@@ -158,7 +158,7 @@ pub fn notice(model: &ModelConfig) -> Option<String> {
         return None;
     }
     Some(format!(
-        "attention is dense in rows of {} tokens: --dsa-ratio {} and --dsa-local {} select {} keys, and leaving out so few \
+        "no keys are selected in rows of {} tokens, as without --dsa: --dsa-ratio {} and --dsa-local {} leave {} keys, and leaving out the few others \
          is not worth while",
         model.sequence_len,
         model.dsa_ratio,

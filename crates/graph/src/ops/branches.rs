@@ -186,7 +186,46 @@ impl Rule for BranchMixGrad {
     }
 }
 
+/// How branches are mixed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixing {
+    /// Divisor of the scores, beside h.
+    pub temperature: f32,
+    /// How scores become weights.
+    pub sinkhorn: Sinkhorn,
+    /// Share of the mixture in the result, 0 to 1.
+    pub alpha: f32,
+}
+
 impl Graph {
+    /// The branches `[..., C]`, f32, mixed for each row: `u_n = tanh(W_s b_n)` with W_s `[h, C]`,
+    /// `S_ij = (u_iᵀ A u_j) / (h·temperature)` with A `[h, h]`, and row 0 of what Sinkhorn makes of S are the weights. Products
+    /// are of the weights' element type.
+    ///
+    /// # Errors
+    /// When shapes do not fit, or there are too many branches.
+    pub fn mix_branches(
+        &mut self,
+        branches: &[ValueId],
+        (w_s, a): (ValueId, ValueId),
+        mixing: &Mixing,
+    ) -> Result<ValueId, GraphError> {
+        let ty = self.tensor_type(w_s);
+        let (mut u, mut images) = (Vec::new(), Vec::new());
+        for &branch in branches {
+            let read = self.cast(branch, ty.dtype())?;
+            let projected = self.linear_f32(read, w_s)?;
+            let vector = self.tanh(projected)?;
+            let read = self.cast(vector, ty.dtype())?;
+            images.push(self.linear_f32(read, a)?);
+            u.push(vector);
+        }
+        let h = ty.shape().dims().first().copied().unwrap_or(1);
+        let scores = self.branch_scores(&u, &images, 1.0 / (h as f32 * mixing.temperature))?;
+        let weights = self.sinkhorn(scores, mixing.sinkhorn.clone())?;
+        self.branch_mix(weights, branches, mixing.alpha)
+    }
+
     /// Scores between branches; see [`BranchScores`].
     ///
     /// # Errors

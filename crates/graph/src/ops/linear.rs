@@ -199,6 +199,14 @@ impl Graph {
         self.push_linear(Epilogue::None, &[x, w])
     }
 
+    /// `x wᵀ` in f32, whatever x is.
+    ///
+    /// # Errors
+    /// When the inner extents or the element types differ.
+    pub fn linear_f32(&mut self, x: ValueId, w: ValueId) -> Result<ValueId, GraphError> {
+        self.push1(Linear { epilogue: Epilogue::None, dtype: DType::F32 }, &[x, w])
+    }
+
     /// `residual + x wᵀ`, of the element type of the residual.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ mod structure;
 pub use attention::{Attention, AttentionGrad};
 pub use branches::{
     BranchMix, BranchMixGrad, BranchScores, BranchScoresGrad, MOST_BRANCHES, MOST_ITERATIONS,
-    Sinkhorn, SinkhornGrad,
+    Mixing, Sinkhorn, SinkhornGrad,
 };
 pub use cache::{AttentionCached, CacheWrite, CausalMeanCached, SelectTime, ShiftTimeCached};
 pub use cast::Cast;

@@ -108,7 +108,7 @@ impl Layers<'_> {
         let q = self.graph.linear(x, self.weight(block, "attn.indexer.q_proj"))?;
         let q = self.graph.reshape(q, &[b, t, indexer_heads, indexer_dim])?;
         let k = self.graph.linear(x, self.weight(block, "attn.indexer.k_proj"))?;
-        let w = self.linear_f32(x, self.weight(block, "attn.indexer.w_proj"))?;
+        let w = self.graph.linear_f32(x, self.weight(block, "attn.indexer.w_proj"))?;
         Ok(Indexer { q, k, w })
     }
 }

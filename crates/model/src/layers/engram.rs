@@ -14,14 +14,14 @@ impl Layers<'_> {
         out: ValueId,
     ) -> Result<ValueId, GraphError> {
         let block = Block::Layer(i);
-        let z = self.linear_f32(x, self.weight(block, "engram.in_proj"))?;
+        let z = self.graph.linear_f32(x, self.weight(block, "engram.in_proj"))?;
         let means = self.latest_means(block, z)?;
         let mut sum = None;
         for (n, mean) in means.iter().enumerate() {
             let mean = self.graph.cast(*mean, self.dtype)?;
             let mix = self.weight(block, &format!("engram.order_mix.{n}"));
             sum = Some(match sum {
-                None => self.linear_f32(mean, mix)?,
+                None => self.graph.linear_f32(mean, mix)?,
                 Some(sum) => self.graph.linear_residual(mean, mix, sum)?,
             });
         }
@@ -32,7 +32,7 @@ impl Layers<'_> {
         match self.training.dropout {
             None => self.graph.linear_residual(mixed, w_out, out),
             Some(key) => {
-                let y = self.linear_f32(mixed, w_out)?;
+                let y = self.graph.linear_f32(mixed, w_out)?;
                 let op = Dropout { rate: self.config.engram_dropout, salt: i as u32 };
                 let y = self.graph.dropout(y, key, op)?;
                 self.graph.add(out, y)

@@ -7,7 +7,7 @@ mod engram;
 mod mixing;
 mod prediction;
 
-use kiln_graph::ops::{Epilogue, Linear, LinearCrossEntropy, Logits, Reduction};
+use kiln_graph::ops::{LinearCrossEntropy, Logits, Reduction};
 use kiln_graph::{DType, Graph, GraphError, TensorType, ValueId};
 
 use crate::validate::SMEAR_GATE_WIDTH;
@@ -104,12 +104,6 @@ impl<'a> Layers<'a> {
     fn dims<const N: usize>(&self, x: ValueId) -> [usize; N] {
         let shape = self.graph.tensor_type(x).shape();
         shape.dims().try_into().expect("activations have a fixed number of axes")
-    }
-
-    /// `x wᵀ` in f32, whatever x is.
-    fn linear_f32(&mut self, x: ValueId, w: ValueId) -> Result<ValueId, GraphError> {
-        let op = Linear { epilogue: Epilogue::None, dtype: DType::F32 };
-        Ok(self.graph.push(op, &[x, w])?[0])
     }
 
     /// From ids `[B, T]` to the residual stream before the final norm, `[B, T, C]`, or `[B, C]` of each row's last token
@@ -216,15 +210,15 @@ impl<'a> Layers<'a> {
         let x_in = self.graph.blend((x, lambdas.0), (x0, lambdas.1), i)?;
         let normed = self.graph.rms_norm_as(x_in, self.dtype)?;
         let out = self.block(Block::Layer(i), x_in, normed, Some(ids))?;
-        let mut branches = vec![out, x_in];
-        if self.config.has_engram(i) {
-            branches.push(self.engram(i, normed, out)?);
+        let with_engram = match self.config.has_engram(i) {
+            true => Some(self.engram(i, normed, out)?),
+            false => None,
+        };
+        if self.config.mhc {
+            let branches: Vec<ValueId> = [out, x_in].into_iter().chain(with_engram).collect();
+            return self.mix(i, &branches);
         }
-        match branches[..] {
-            _ if self.config.mhc => self.mix(i, &branches),
-            [_, _, with_engram] => Ok(with_engram),
-            _ => Ok(out),
-        }
+        Ok(with_engram.unwrap_or(out))
     }
 
     /// `a = x + attn(norm(x))`, `out = a + mlp(norm(a))`.

@@ -13,7 +13,7 @@ impl Layers<'_> {
             let e = layers.graph.embed(layers.parameter("transformer.wte.weight"), next)?;
             let e = layers.graph.rms_norm_as(e, layers.dtype)?;
             let joined = layers.graph.concat(h, e)?;
-            let m = layers.linear_f32(joined, layers.parameter("mtp.proj.weight"))?;
+            let m = layers.graph.linear_f32(joined, layers.parameter("mtp.proj.weight"))?;
             let normed = layers.graph.rms_norm_as(m, layers.dtype)?;
             layers.block(Block::Prediction, m, normed, None)
         })

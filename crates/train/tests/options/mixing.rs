@@ -1,7 +1,7 @@
 //! Branch mixing learns which branch is worth something.
 
 use kiln_cpu::{Context, Cpu, Isa};
-use kiln_graph::ops::Sinkhorn;
+use kiln_graph::ops::{Mixing, Sinkhorn};
 use kiln_graph::{Executor, Feed, Graph, GraphError, TensorType, ValueId, differentiate};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -13,38 +13,37 @@ const WIDTH: usize = 32;
 const HIDDEN: usize = 8;
 const STEPS: usize = 300;
 
-/// Scores `[1, ROWS, 2, 2]` of two branches.
-type Scores = fn(&mut Graph, &[ValueId; 2], &[ValueId]) -> Result<ValueId, GraphError>;
+/// Mixes two branches `[1, ROWS, WIDTH]` by weights of two matrices.
+type Mix = fn(&mut Graph, &[ValueId; 2], (ValueId, ValueId)) -> Result<ValueId, GraphError>;
 
-/// `S_ij = u_iᵀ A u_j / h`
-fn bilinear(g: &mut Graph, b: &[ValueId; 2], w: &[ValueId]) -> Result<ValueId, GraphError> {
-    let (mut u, mut images) = (Vec::new(), Vec::new());
-    for &branch in b {
-        let projected = g.linear(branch, w[0])?;
-        let vector = g.tanh(projected)?;
-        images.push(g.linear(vector, w[1])?);
-        u.push(vector);
-    }
-    g.branch_scores(&u, &images, 1.0 / HIDDEN as f32)
+fn sinkhorn() -> Sinkhorn {
+    Sinkhorn { iters: 5, epsilon: 1e-6 }
+}
+
+/// As models do.
+fn bilinear(g: &mut Graph, b: &[ValueId; 2], w: (ValueId, ValueId)) -> Result<ValueId, GraphError> {
+    g.mix_branches(b, w, &Mixing { temperature: 1.0, sinkhorn: sinkhorn(), alpha: 1.0 })
 }
 
 /// `S_ij = l_i + l_j`, of one number for each branch: as a product of vectors `[l, 1]` and `[1, l]`.
-fn rank_one(g: &mut Graph, b: &[ValueId; 2], w: &[ValueId]) -> Result<ValueId, GraphError> {
+fn rank_one(g: &mut Graph, b: &[ValueId; 2], w: (ValueId, ValueId)) -> Result<ValueId, GraphError> {
     let ones = g.constant(1.0, &[1, ROWS, 1]);
     let (mut u, mut images) = (Vec::new(), Vec::new());
     for &branch in b {
-        let projected = g.linear(branch, w[0])?;
+        let projected = g.linear(branch, w.0)?;
         let vector = g.tanh(projected)?;
-        let score = g.linear(vector, w[1])?;
+        let score = g.linear(vector, w.1)?;
         let score = g.slice_last(score, 0, 1)?;
         u.push(g.concat(score, ones)?);
         images.push(g.concat(ones, score)?);
     }
-    g.branch_scores(&u, &images, 1.0)
+    let scores = g.branch_scores(&u, &images, 1.0)?;
+    let weights = g.sinkhorn(scores, sinkhorn())?;
+    g.branch_mix(weights, b, 1.0)
 }
 
 /// Learns to yield the second of two branches, the first being noise; returns the weight that noise is left with, on average.
-fn weight_of_noise(scores: Scores) -> f32 {
+fn weight_of_noise(mix: Mix) -> f32 {
     let mut rng = ChaCha8Rng::seed_from_u64(8);
     let noise: Vec<f32> = (0..ROWS * WIDTH).map(|_| uniform(&mut rng)).collect();
     // What is no noise has a direction.
@@ -61,9 +60,7 @@ fn weight_of_noise(scores: Scores) -> f32 {
     let ty = TensorType::f32(&[1, ROWS, WIDTH]);
     let branches = [g.input("noise", ty), g.input("signal", ty)];
     let weights = [g.variable("project", project), g.variable("mix", mixed)];
-    let s = scores(&mut g, &branches, &weights).unwrap();
-    let p = g.sinkhorn(s, Sinkhorn { iters: 5, epsilon: 1e-6 }).unwrap();
-    let out = g.branch_mix(p, &branches, 1.0).unwrap();
+    let out = mix(&mut g, &branches, (weights[0], weights[1])).unwrap();
     let off = g.sub(out, branches[1]).unwrap();
     let square = g.mul(off, off).unwrap();
     let loss = g.sum(square).unwrap();
@@ -73,6 +70,8 @@ fn weight_of_noise(scores: Scores) -> f32 {
         let moved = g.sub(weight, step).unwrap();
         g.update(weight, moved).unwrap();
     }
+    // The weights are what the mixture was made with.
+    let p = g.producer(out).inputs[0];
     g.output("weights", p);
     let program = cpu.prepare(&g).unwrap();
     for _ in 0..STEPS {

@@ -1,7 +1,7 @@
 //! Blocks whose activations the backward pass computes again.
 
 use kiln_cpu::{Context, Cpu, Isa};
-use kiln_model::{Compute, ModelConfig};
+use kiln_model::{Compute, ModelConfig, Preset};
 use kiln_train::micro_batch::{MicroBatches, Step, dropout_key};
 use kiln_train::programs::{gradient_name, training_graph};
 
@@ -50,22 +50,46 @@ fn losses_and_gradients_are_the_same_bits() {
 }
 
 /// Bytes of activations of training at depth 12.
-fn activations(checkpoint_blocks: bool) -> usize {
-    let mut config = ModelConfig {
-        n_layer: 12,
-        n_embd: 768,
-        n_head: 6,
-        n_kv_head: 6,
-        checkpoint_blocks,
-        ..ModelConfig::default()
-    };
-    config.vocab_size = 1024;
+fn activations(config: &ModelConfig, checkpoint_blocks: bool) -> usize {
+    let config = ModelConfig { checkpoint_blocks, ..config.clone() };
     let graph = training_graph(&config, Compute::Bf16, 8, 512).unwrap();
     Cpu::measure(&Context::new(Isa::detect(), 2), &graph).unwrap().arena
 }
 
 #[test]
 fn at_depth_12_a_third_of_the_memory_is_enough() {
-    let (kept, recomputed) = (activations(false), activations(true));
-    assert!(3 * recomputed <= kept, "{recomputed} of {kept} bytes");
+    let classic =
+        ModelConfig { n_layer: 12, n_embd: 768, n_head: 6, n_kv_head: 6, ..ModelConfig::default() };
+    let mut modern = classic.clone();
+    modern.apply_preset(Preset::Modern);
+    let dsa = ModelConfig { dsa: true, dsa_start: 0, ..modern.clone() };
+    let mtp = ModelConfig { mtp: true, ..modern.clone() };
+    let mixed = ModelConfig { mhc: true, engram: "0,-1".into(), ..mtp.clone() };
+    for config in [classic, modern, dsa, mtp, mixed] {
+        let [kept, recomputed] = [false, true].map(|again| activations(&config, again));
+        assert!(3 * recomputed <= kept, "{recomputed} of {kept} bytes: {config:?}");
+    }
+}
+
+/// Twice the row takes twice the memory, although twice as many keys are seen.
+#[test]
+fn memory_of_sparse_attention_is_linear_in_the_row() {
+    let bytes = |sequence_len: usize| {
+        let config = ModelConfig {
+            n_layer: 2,
+            n_embd: 256,
+            n_head: 2,
+            n_kv_head: 2,
+            vocab_size: 512,
+            sequence_len,
+            dsa: true,
+            dsa_start: 0,
+            dsa_ratio: 0.125,
+            ..ModelConfig::default()
+        };
+        let graph = training_graph(&config, Compute::Bf16, 1, sequence_len).unwrap();
+        Cpu::measure(&Context::new(Isa::detect(), 2), &graph).unwrap().arena as f64
+    };
+    let (short, long, longest) = (bytes(4096), bytes(8192), bytes(16384));
+    assert!(long / short <= 2.05 && longest / long <= 2.05, "{short}, {long}, {longest}");
 }
