@@ -212,10 +212,11 @@ impl<'g> Planner<'g> {
         }
     }
 
-    /// Whether one node reads a value, once.
+    /// Whether one node reads a value, once, and no variable takes it over.
     fn read_once(&self, value: ValueId) -> bool {
         let read = self.order.iter().flat_map(|id| &self.graph.nodes()[id.index()].inputs);
-        read.filter(|v| self.root_of(**v) == value).count() == 1
+        let kept = self.graph.variables().iter().filter_map(|v| v.update.as_ref());
+        read.chain(kept).filter(|v| self.root_of(**v) == value).count() == 1
     }
 
     fn may_overwrite(&self, variable: ValueId, update: ValueId, at: usize) -> bool {
