@@ -93,10 +93,13 @@ pub(crate) unsafe fn product<S: Simd, E: Operand, const MR: usize, const NV: usi
     mut acc: [[S::V; NV]; MR],
 ) -> [[S::V; NV]; MR] {
     for k in 0..depth {
-        // SAFETY: k < depth, n < NV.
-        let row: [E::Lanes<S>; NV] = std::array::from_fn(|n| unsafe {
-            E::load_lanes(s, b.add((k * b_row + n * S::LANES) * E::PER_LANE))
-        });
+        let at = b.wrapping_add(k * b_row * E::PER_LANE);
+        // SAFETY: k < depth, NV > 0.
+        let mut row = [unsafe { E::load_lanes(s, at) }; NV];
+        for n in 1..NV {
+            // SAFETY: k < depth, n < NV.
+            row[n] = unsafe { E::load_lanes(s, at.add(n * S::LANES * E::PER_LANE)) };
+        }
         for m in 0..MR {
             // SAFETY: k < depth.
             let x = unsafe { E::splat_lane(s, a[m].add(k * a_step * E::PER_LANE)) };

@@ -251,13 +251,12 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn interleave(self, first: __m256i, second: __m256i) -> [__m256i; 2] {
+        unsafe { [_mm256_unpacklo_epi16(first, second), _mm256_unpackhi_epi16(first, second)] }
+    }
+    #[inline(always)]
+    fn in_order(self, [low, high]: [__m256; 2]) -> [__m256; 2] {
         unsafe {
-            let low = _mm256_unpacklo_epi16(first, second);
-            let high = _mm256_unpackhi_epi16(first, second);
-            [
-                _mm256_permute2x128_si256::<0x20>(low, high),
-                _mm256_permute2x128_si256::<0x31>(low, high),
-            ]
+            [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
         }
     }
     #[inline(always)]

@@ -62,17 +62,6 @@ fn first(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
-/// Where the values of pairs come from, of two vectors that follow one another: of their lower and of their upper halves.
-static PAIRS: [[u16; 32]; 2] = {
-    let mut from = [[0; 32]; 2];
-    let mut i = 0;
-    while i < 64 {
-        from[i / 32][i % 32] = (i / 2 + 32 * (i % 2)) as u16;
-        i += 1;
-    }
-    from
-};
-
 // SAFETY of every block below: `self` proves the instructions; pointers are the caller's contract.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl<const BF16: bool> Simd for Avx512<BF16> {
@@ -258,11 +247,18 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     fn interleave(self, first: __m512i, second: __m512i) -> [__m512i; 2] {
+        unsafe { [_mm512_unpacklo_epi16(first, second), _mm512_unpackhi_epi16(first, second)] }
+    }
+    #[inline(always)]
+    fn in_order(self, [low, high]: [__m512; 2]) -> [__m512; 2] {
         unsafe {
-            let [low, high] = [&PAIRS[0], &PAIRS[1]].map(|from| from.as_ptr().cast());
+            // Quarters alternate between the two.
+            let first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+            let second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+            let (low, high) = (_mm512_castps_pd(low), _mm512_castps_pd(high));
             [
-                _mm512_permutex2var_epi16(first, _mm512_loadu_si512(low), second),
-                _mm512_permutex2var_epi16(first, _mm512_loadu_si512(high), second),
+                _mm512_castpd_ps(_mm512_permutex2var_pd(low, first, high)),
+                _mm512_castpd_ps(_mm512_permutex2var_pd(low, second, high)),
             ]
         }
     }
@@ -271,17 +267,50 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { _mm512_reduce_add_ps(a) }
     }
     #[inline(always)]
-    fn reduce_add_4(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
-        let mut sums = [0.0; 4];
+    fn quarter_sums(self, [a, b, c, d]: [__m512; 4]) -> __m512 {
         unsafe {
             let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
             let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
             let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
             // Every quarter holds sums of four lanes of a, b, c and d.
-            let quarters = _mm512_add_ps(
+            _mm512_add_ps(
                 _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
                 _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_sums_ptr(
+        self,
+        [a, b, c, d]: [__m512; 4],
+        scale: f32,
+        add: bool,
+        out: *mut [f32; 16],
+    ) {
+        unsafe {
+            let ab = _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0x44>(a, b),
+                _mm512_shuffle_f32x4::<0xee>(a, b),
             );
+            let cd = _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0x44>(c, d),
+                _mm512_shuffle_f32x4::<0xee>(c, d),
+            );
+            let mut sums = _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0x88>(ab, cd),
+                _mm512_shuffle_f32x4::<0xdd>(ab, cd),
+            );
+            if add {
+                sums = _mm512_add_ps(sums, self.load_ptr(out.cast()));
+            }
+            self.store_ptr(out.cast(), _mm512_mul_ps(sums, _mm512_set1_ps(scale)));
+        }
+    }
+    #[inline(always)]
+    fn reduce_add_4(self, four: [__m512; 4]) -> [f32; 4] {
+        let quarters = self.quarter_sums(four);
+        let mut sums = [0.0; 4];
+        unsafe {
             let halves = _mm256_add_ps(
                 _mm512_castps512_ps256(quarters),
                 _mm512_extractf32x8_ps::<1>(quarters),

@@ -184,8 +184,10 @@ mod tests {
             s.store_pairs_ptr(copy.as_mut_ptr(), a);
             part(5, s.dot_pairs(s.load_pairs_ptr(copy.as_ptr()), b, s.splat(2.0)));
             let [low, high] = s.interleave(a, b);
-            part(6, s.dot_pairs(low, b, zero));
-            part(7, s.dot_pairs(high, b, zero));
+            let pair = s.splat_pair_ptr(y.add(3));
+            let rows = s.in_order([s.dot_pairs(low, pair, zero), s.dot_pairs(high, pair, zero)]);
+            part(6, rows[0]);
+            part(7, rows[1]);
         }
     }
 
@@ -211,8 +213,8 @@ mod tests {
                     crossed,
                     cut(j) * fy(j) + cut(k) * fy(k),
                     2.0 + straight,
-                    crossed,
-                    fx(lanes + i) * fy(j) + fy(lanes + i) * fy(k),
+                    fx(i) * fy(3) + fy(i) * fy(4),
+                    fx(lanes + i) * fy(3) + fy(lanes + i) * fy(4),
                 ];
                 for (number, want) in want.into_iter().enumerate() {
                     assert_eq!(out[number * 16 + i], want, "{isa}: {number}, lane {i}");

@@ -172,14 +172,45 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mark_positive(self, bits: Self::V, x: Self::V, bit: u32) -> Self::V;
     /// `yes` in the lanes of `bits` that have bit number `bit` set, `no` in the others.
     fn select_bit(self, bits: Self::V, bit: u32, yes: Self::V, no: Self::V) -> Self::V;
-    /// Pairs of a value of `first` and one of `second`: the first `LANES` of their `2·LANES` values, and the others.
+    /// Pairs of a value of `first` and one of `second`, in an order that costs least: [`in_order`](Simd::in_order) undoes it.
     fn interleave(self, first: Self::P, second: Self::P) -> [Self::P; 2];
+    /// Brings what was computed from the vectors of [`interleave`](Simd::interleave) into the order of values: the first
+    /// `LANES` of `2·LANES`, and the others.
+    fn in_order(self, x: [Self::V; 2]) -> [Self::V; 2];
     /// Sum of the lanes in a fixed order.
     fn reduce_add(self, a: Self::V) -> f32;
     /// [`reduce_add`](Simd::reduce_add) of four, perhaps in another order, in about the time of one and a half.
     #[inline(always)]
     fn reduce_add_4(self, a: [Self::V; 4]) -> [f32; 4] {
         [self.reduce_add(a[0]), self.reduce_add(a[1]), self.reduce_add(a[2]), self.reduce_add(a[3])]
+    }
+    /// Sums of the lanes of four vectors as far as [`store_sums_ptr`](Simd::store_sums_ptr) finishes them.
+    #[inline(always)]
+    fn quarter_sums(self, a: [Self::V; 4]) -> Self::V {
+        self.load_partial(&self.reduce_add_4(a))
+    }
+    /// Sets `out` to `scale` times the sums of sixteen vectors, and with `add` of what was there.
+    ///
+    /// # Safety
+    /// `out` must be valid for writing sixteen values, and for reading them with `add`.
+    #[inline(always)]
+    unsafe fn store_sums_ptr(
+        self,
+        quarters: [Self::V; 4],
+        scale: f32,
+        add: bool,
+        out: *mut [f32; 16],
+    ) {
+        let mut sums = [[0.0; 4]; 4];
+        for i in 0..4 {
+            self.store_partial(&mut sums[i], quarters[i]);
+        }
+        // SAFETY: the caller's.
+        let out = unsafe { &mut *out };
+        for i in 0..16 {
+            let before = if add { out[i] } else { 0.0 };
+            out[i] = scale * (before + sums[i / 4][i % 4]);
+        }
     }
     /// Largest lane.
     fn reduce_max(self, a: Self::V) -> f32;
@@ -334,6 +365,18 @@ mod tests {
             for (sum, v) in four.into_iter().zip([a, b, s.add(a, b), s.sub(a, b)]) {
                 let size: f32 = lane(s.abs(v)).iter().sum();
                 assert!((f64::from(sum) - exact(v)).abs() <= f64::from(1e-6 * size));
+            }
+            let quarters = [
+                s.quarter_sums([a, b, a, b]),
+                s.quarter_sums([b, b, b, b]),
+                s.quarter_sums([a, a, a, b]),
+                s.quarter_sums([b, a, a, a]),
+            ];
+            let mut sums = [1.0; 16];
+            // SAFETY: there is room.
+            unsafe { s.store_sums_ptr(quarters, 2.0, true, &raw mut sums) };
+            for (sum, v) in sums.into_iter().zip([a, b, a, b, b, b, b, b, a, a, a, b, b, a, a, a]) {
+                assert!((f64::from(sum) - 2.0 - 2.0 * exact(v)).abs() <= 1e-4);
             }
             let (sum, max) = (s.reduce_add(a), s.reduce_max(b));
             assert!((sum - x[..n].iter().sum::<f32>()).abs() < 1e-3);

@@ -227,6 +227,10 @@ impl Simd for Portable {
         [pairs(0), pairs(8)]
     }
     #[inline(always)]
+    fn in_order(self, x: [V; 2]) -> [V; 2] {
+        x
+    }
+    #[inline(always)]
     fn reduce_add(self, a: V) -> f32 {
         ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
     }

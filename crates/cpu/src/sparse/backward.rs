@@ -2,12 +2,13 @@
 //! of the indexer.
 
 use super::gradients::{
-    Heads, Shared, keys_task, keys_thread_len, queries_task, queries_thread_len,
+    Heads, KeysFrom, QueriesTo, Shared, keys_task, keys_thread_len, packed_queries_len,
+    queries_task, queries_thread_len,
 };
 use super::indexer::{pack_keys, packed_row_len};
 use super::indexer_grad::{self, IndexerGradients};
 use super::lists::{self, Cuts, Room, Source};
-use super::transposed::Tiles;
+use super::tiles::Tiles;
 use super::{Dims, Inputs, KEYS, QUERIES, SPAN, Sparse, Units, check_len, check_scratch, packed};
 use crate::Context;
 use crate::attention::scratch::{LINE, align, len_of, lines, take, take_of};
@@ -56,9 +57,11 @@ pub fn backward_scratch_len<E: Sparse>(cx: &Context, dims: &Dims) -> usize {
         .max(indexer_grad::thread_len::<E>(dims));
     LINE + lines(dims.b * packed_row_len::<E>(dims))
         + Room::len(dims, true)
-        + Tiles::len(dims)
+        + Tiles::len(dims, SPAN / QUERIES, true)
         + 2 * lines(sums_len::<E>(dims))
-        + 2 * len_of::<E>(dims.group() * Tiles::pairs(dims))
+        + 2 * len_of::<E>(dims.group() * Tiles::pairs(dims, SPAN / QUERIES))
+        + lines(Tiles::pairs(dims, SPAN / QUERIES))
+        + 2 * len_of::<E>(packed_queries_len::<E>(dims))
         + indexer_grad::shared_len::<E>(dims)
         + cx.pool.threads() * per_thread
 }
@@ -96,10 +99,13 @@ pub fn backward<E: Sparse>(
     let mut scratch = align(scratch);
     let packed_keys: &mut [E] = take_of(&mut scratch, b * packed_row_len::<E>(dims) * E::PER_LANE);
     let mut room = Room::take(dims, true, &mut scratch);
-    let mut tiles = Tiles::take(dims, &mut scratch);
+    let mut tiles = Tiles::take(dims, SPAN / QUERIES, true, &mut scratch);
     let [dk, dv] = [0; 2].map(|_| take(&mut scratch, sums_len::<E>(dims)));
-    let pairs = dims.group() * Tiles::pairs(dims);
+    let pairs = dims.group() * Tiles::pairs(dims, SPAN / QUERIES);
     let [p, ds] = [0; 2].map(|_| take_of::<E>(&mut scratch, pairs));
+    let sums = take(&mut scratch, Tiles::pairs(dims, SPAN / QUERIES));
+    let [queries, douts] =
+        [0; 2].map(|_| take_of::<E>(&mut scratch, packed_queries_len::<E>(dims)));
     let mut indexer = indexer_grad::Shared::<E>::take(dims, &mut scratch);
     pack_keys(cx, x.indexer.k, dims, &|_| t, packed_keys);
     let cuts = Cuts::Given(saved.threshold, saved.boundary);
@@ -118,43 +124,40 @@ pub fn backward<E: Sparse>(
         for first in (0..units.per_row()).step_by(SPAN / QUERIES) {
             let n = (units.per_row() - first).min(SPAN / QUERIES);
             let span = Span { row, first, n };
-            let mut queries = [0; SPAN / QUERIES];
-            for (number, queries) in queries.iter_mut().enumerate().take(n) {
-                *queries = units.at(row * units.per_row() + first + number).n;
-            }
             lists::build(cx, &source, (row * units.per_row() + first, n), &mut room, scratch);
             let lists = room.lists();
-            tiles.build(cx, lists, &queries[..n]);
+            let first_unit = row * units.per_row() + first;
+            tiles.build(cx, lists, n, &|number| units.at(first_unit + number).n);
             let key_blocks = span.key_blocks(dims);
             for k_head in 0..k_heads {
-                let shared = Shared {
-                    inputs: x,
-                    saved,
-                    dims,
-                    lists,
-                    tiles: &tiles,
-                    heads: Heads { span, k_head },
-                };
+                let shared =
+                    Shared { inputs: x, saved, dims, tiles: &tiles, heads: Heads { span, k_head } };
                 let threads = SharedSlice::new(scratch);
                 let per_thread = queries_thread_len::<E>(dims);
-                let (p_to, ds_to) = (SharedSlice::new(p), SharedSlice::new(ds));
-                let scores_to = SharedSlice::new(indexer.dscores());
+                let to = QueriesTo {
+                    dq,
+                    p: SharedSlice::new(p),
+                    ds: SharedSlice::new(ds),
+                    sums: SharedSlice::new(sums),
+                    queries: SharedSlice::new(queries),
+                    douts: SharedSlice::new(douts),
+                };
                 cx.pool.run(n, &|task, thread| {
                     // SAFETY: a thread runs one task at a time.
                     let scratch = unsafe { threads.range(thread * per_thread, per_thread) };
-                    let to = (dq, p_to, ds_to, scores_to);
                     queries_task(cx.isa, &shared, n - 1 - task, to, scratch);
                 });
                 let per_thread = keys_thread_len::<E>(dims);
-                let (p, ds) = (&*p, &*ds);
+                let from = KeysFrom { p, ds, queries, douts };
                 let (dk, dv) = (SharedSlice::new(dk), SharedSlice::new(dv));
                 cx.pool.run(key_blocks, &|block, thread| {
                     // SAFETY: a thread runs one task at a time.
                     let scratch = unsafe { threads.range(thread * per_thread, per_thread) };
-                    keys_task(cx.isa, &shared, block, (p, ds), (dk, dv), scratch);
+                    keys_task(cx.isa, &shared, block, from, (dk, dv), scratch);
                 });
             }
-            indexer_grad::span(cx, &source, (span, None), lists, &mut indexer, &dindexer, scratch);
+            let found = indexer_grad::Scores::Summed(sums, &tiles);
+            indexer_grad::span(cx, &source, (span, found), lists, &mut indexer, &dindexer, scratch);
         }
         write_sums(cx, dims, row, (dk, 1.0 / (dims.d as f32).sqrt()), dk_out);
         write_sums(cx, dims, row, (dv, 1.0), dv_out);
@@ -188,20 +191,20 @@ fn write_sums<E: Sparse>(
     cx: &Context,
     dims: &Dims,
     row: usize,
-    (sums, scale): (&[f32], f32),
+    (sums, scale): (&mut [f32], f32),
     out: SharedSlice<E>,
 ) {
     let (blocks, k_heads, d) = (dims.key_blocks(), dims.k_heads, dims.d);
-    let width = packed::<E>(d);
+    let (width, sums) = (packed::<E>(d), SharedSlice::new(sums));
     cx.pool.run(k_heads * blocks, &|task, _| {
         let (k_head, block) = (task / blocks, task % blocks);
         let n = (dims.positions - block * KEYS).min(KEYS);
         for i in 0..n {
             let at = ((row * dims.positions + block * KEYS + i) * k_heads + k_head) * d;
             // SAFETY: every block of keys of a head is one task's.
-            let to = unsafe { out.range(at, d) };
-            let from = &sums[(task * KEYS + i) * width..][..width];
-            super::gradients::write(cx.isa, from, scale, to);
+            let (to, from) =
+                unsafe { (out.range(at, d), sums.range((task * KEYS + i) * width, width)) };
+            super::gradients::write_sums(cx.isa, from, scale, to);
         }
     });
 }

@@ -1,20 +1,29 @@
 //! Output and log-sum-exp: a block of queries of one key/value head per task, one block of keys after another.
 
-use super::gather::{add_weighted, dots};
+use super::gather::{Dots, GROUP, add_weighted, pack_rows, prefetch_part};
 use super::indexer::{pack_keys, packed_row_len};
-use super::lists::{self, Cuts, Lists, Room, Source, end};
+use super::lists::{self, Cuts, Room, Source, end};
+use super::tiles::{Tile, Tiles};
 use super::{Dims, Inputs, KEYS, Sparse, Unit, Units, check_len, check_scratch, packed};
-use crate::attention::LOWEST;
-use crate::attention::pack::{HeadRows, pack};
+use crate::attention::pack::HeadRows;
 use crate::attention::rough::Rough;
 use crate::attention::scratch::{LINE, align, len_of, lines, take, take_of};
+use crate::attention::{LOWEST, dot};
 use crate::pool::SharedSlice;
 use crate::simd::{Element, Simd};
 use crate::{Context, simd_fn};
 use std::f32::consts::{LN_2, LOG2_E};
 
-/// Room for the scores of a query with a block of keys, and what is written behind them.
-pub(super) const SCORES: usize = KEYS + LINE;
+/// Scores may be this much above their base, to the base 2; beyond, sums of exponentials could overflow.
+const LIMIT: f32 = 40.0;
+
+/// With fewer rows of queries than this, rows of keys are read where they are: few are needed.
+const FEW: usize = 16;
+
+/// Values for all pairs of a tile, and a vector behind them.
+pub(super) fn tile_values(dims: &Dims) -> usize {
+    dims.t.min(super::QUERIES) * KEYS + LINE
+}
 
 /// f32 values of scratch that [`forward`] needs.
 pub fn forward_scratch_len<E: Sparse>(cx: &Context, dims: &Dims) -> usize {
@@ -25,7 +34,12 @@ pub(super) fn scratch_len<E: Sparse>(cx: &Context, dims: &Dims) -> usize {
     let per_thread = lists::thread_len::<E>(dims, false).max(thread_len::<E>(dims));
     LINE + lines(dims.b * packed_row_len::<E>(dims))
         + Room::len(dims, false)
+        + Tiles::len(dims, units(dims).in_span(), false)
         + cx.pool.threads() * per_thread
+}
+
+fn units(dims: &Dims) -> Units {
+    Units { rows: dims.b, t: dims.t }
 }
 
 /// What [`forward`] sets.
@@ -76,6 +90,7 @@ pub(super) fn attend<E: Sparse>(
     let packed_keys: &mut [E] =
         take_of(&mut scratch, dims.b * packed_row_len::<E>(dims) * E::PER_LANE);
     let mut room = Room::take(dims, false, &mut scratch);
+    let mut tiles = Tiles::take(dims, units(dims).in_span(), false, &mut scratch);
     if dims.t == 0 || dims.b == 0 {
         return;
     }
@@ -83,22 +98,22 @@ pub(super) fn attend<E: Sparse>(
     pack_keys(cx, x.indexer.k, dims, &last, packed_keys);
     let packed: &[E] = packed_keys;
     let source = Source { indexer: x.indexer, packed, dims: *dims, start, cuts, keep: false };
-    let units = Units { rows: dims.b, t: dims.t };
+    let units = units(dims);
     let (out, lse) = (SharedSlice::new(out), lse.map(SharedSlice::new));
     let per_thread = thread_len::<E>(dims);
     for first in (0..units.len()).step_by(units.in_span()) {
         let n = (units.len() - first).min(units.in_span());
         lists::build(cx, &source, (first, n), &mut room, scratch);
-        let lists = room.lists();
-        let threads = SharedSlice::new(scratch);
+        tiles.build(cx, room.lists(), n, &|number| units.at(first + number).n);
+        let (tiles, threads) = (&tiles, SharedSlice::new(scratch));
         cx.pool.run(n * dims.k_heads, &|task, thread| {
             let (number, k_head) = (n - 1 - task / dims.k_heads, task % dims.k_heads);
             let unit = units.at(first + number);
-            let last_end = source.end(unit.row, unit.first + unit.n - 1);
             // SAFETY: a thread runs one task at a time.
             let scratch = unsafe { threads.range(thread * per_thread, per_thread) };
-            let place = Place { unit, number, k_head, blocks: last_end.div_ceil(KEYS) };
-            attend_unit(cx.isa, x, dims, place, lists, (out, lse), scratch);
+            let first_end = source.end(unit.row, unit.first);
+            let place = Place { unit, number, k_head, first_end };
+            attend_unit(cx.isa, x, dims, place, tiles, (out, lse), scratch);
         });
     }
 }
@@ -110,8 +125,8 @@ pub(super) struct Place {
     /// The unit's number in its span.
     pub number: usize,
     pub k_head: usize,
-    /// Blocks of keys that some query sees.
-    pub blocks: usize,
+    /// Keys up to the own one of the first query.
+    pub first_end: usize,
 }
 
 /// A head's rows of queries, or of what is like them.
@@ -141,19 +156,19 @@ pub(super) fn key_rows<'a, E: Sparse>(
 /// f32 values that a task of [`attend`] needs.
 fn thread_len<E: Sparse>(dims: &Dims) -> usize {
     let (width, queries) = (packed::<E>(dims.d), dims.group() * dims.t.min(super::QUERIES));
-    let per_query = queries * (1 + LINE) + queries * width;
     2 * len_of::<E>(KEYS * width)
         + len_of::<E>(queries * width)
-        + lines(per_query)
-        + 3 * LINE
-        + queries.min(super::QUERIES) * SCORES
-        + len_of::<E>(SCORES)
+        + lines(queries * width)
+        + lines(queries)
+        + queries * LINE
+        + lines(tile_values(dims))
+        + len_of::<E>(tile_values(dims))
 }
 
 simd_fn! {
     /// Attention of a unit's queries of the heads that share one of keys.
     fn attend_unit [E: Sparse] (
-        x: &Inputs<'_, E>, dims: &Dims, place: Place, lists: Lists<'_>,
+        x: &Inputs<'_, E>, dims: &Dims, place: Place, tiles: &Tiles<'_>,
         to: (SharedSlice<E>, Option<SharedSlice<f32>>), scratch: &mut [f32],
     ) = attend_kernel
 }
@@ -163,52 +178,85 @@ fn attend_kernel<S: Rough, E: Sparse>(
     x: &Inputs<'_, E>,
     dims: &Dims,
     place: Place,
-    lists: Lists<'_>,
+    tiles: &Tiles<'_>,
     (out, lse): (SharedSlice<E>, Option<SharedSlice<f32>>),
     mut scratch: &mut [f32],
 ) {
-    let Dims { t, h, d, .. } = *dims;
-    let Place { unit, number, k_head, blocks } = place;
+    let Dims { t, h, d, positions, .. } = *dims;
+    let Place { unit, number, k_head, first_end } = place;
     let (width, group, n) = (packed::<E>(d), dims.group(), unit.n);
     let scale = LOG2_E / (d as f32).sqrt();
     let k_block = take_of::<E>(&mut scratch, KEYS * width);
     let v_block = take_of::<E>(&mut scratch, KEYS * width);
     let queries = take_of::<E>(&mut scratch, group * n * width);
     let sums = take(&mut scratch, group * n * width);
-    let base = take(&mut scratch, group * n);
+    let minus_base = take(&mut scratch, group * n);
     let totals = take(&mut scratch, group * n * LINE);
-    let scores = take(&mut scratch, n * SCORES);
-    let weights = take_of::<E>(&mut scratch, SCORES);
+    let scores = take(&mut scratch, tile_values(dims));
+    let weights = take_of::<E>(&mut scratch, tile_values(dims));
+    let blocks = (first_end + n - 1).min(positions).div_ceil(KEYS);
+    let at = (unit.row, k_head);
     for head in 0..group {
         let rows = query_rows(x.q, dims, unit, k_head * group + head);
-        pack(s, rows, width, &mut queries[head * n * width..]);
+        pack_rows(s, rows, width, &mut queries[head * n * width..]);
+        for i in 0..n {
+            // No maximum is below the score with the own key, which every query sees.
+            let own = (first_end + i).min(positions) - 1;
+            let key = key_rows(x.k, dims, at, own / KEYS).part(own % KEYS, 1);
+            let score = dot(s, &rows.data[i * rows.row..][..d], &key.data[..d]);
+            minus_base[head * n + i] = -score;
+        }
     }
     sums.fill(0.0);
-    base.fill(LOWEST);
     totals.fill(0.0);
     for block in 0..blocks {
-        pack(s, key_rows(x.k, dims, (unit.row, k_head), block), width, k_block);
-        pack(s, key_rows(x.v, dims, (unit.row, k_head), block), width, v_block);
+        let (k_here, v_here) = (key_rows(x.k, dims, at, block), key_rows(x.v, dims, at, block));
+        let (mut k_rows, mut v_rows) =
+            ((k_here.data.as_ptr(), k_here.row), (v_here.data.as_ptr(), v_here.row));
+        if group * n >= FEW || d != width {
+            pack_rows(s, k_here, width, k_block);
+            pack_rows(s, v_here, width, v_block);
+            (k_rows, v_rows) = ((k_block.as_ptr(), width), (v_block.as_ptr(), width));
+        }
+        let next = (block + 1).min(blocks - 1);
+        let (k_next, v_next) = (key_rows(x.k, dims, at, next), key_rows(x.v, dims, at, next));
+        let tile = tiles.tile(number, block);
+        let len = GROUP * tile.keys.len();
         for head in 0..group {
+            let (own, part) = (&queries[head * n * width..], head * n..(head + 1) * n);
+            let shifts = &minus_base[part.clone()];
+            let dots = Dots { own, rows: k_rows, width, tile, scale, shifts };
+            // SAFETY: groups name keys of the block.
+            unsafe { dots.compute(s, scores) };
+            let mut state = State {
+                minus_base: &mut minus_base[part.clone()],
+                scale,
+                sums: &mut sums[head * n * width..(head + 1) * n * width],
+                totals: &mut totals[head * n * LINE..(head + 1) * n * LINE],
+                width,
+            };
+            state.exponentials::<S, E>(s, tile, &mut scores[..len + LINE], weights);
             for i in 0..n {
-                let (list, _) = lists.keys(lists.number(number, i), block);
-                let q = queries[(head * n + i) * width..][..width].as_ptr();
-                let scores = &mut scores[i * SCORES..][..SCORES];
-                // SAFETY: lists name keys of the block, whose rows are packed; there is room behind the scores.
-                unsafe { dots(s, q, k_block.as_ptr(), width, list, scores.as_mut_ptr()) };
-            }
-            for i in 0..n {
-                let (list, _) = lists.keys(lists.number(number, i), block);
-                if list.is_empty() {
-                    continue;
+                let (groups, sum) = (tile.row(i), &mut state.sums[i * width..][..width]);
+                // SAFETY: as many scores as in the groups are left.
+                unsafe {
+                    let end = GROUP * groups.end;
+                    let total = &mut state.totals[i * LINE..][..LINE];
+                    let mut sum = s.load(total);
+                    for c in (GROUP * groups.start..end).step_by(S::LANES) {
+                        let left = (end - c).min(S::LANES);
+                        sum = s.add(sum, f32::load_n(s, scores.as_ptr().add(c), left));
+                    }
+                    s.store(total, sum);
                 }
-                let at = head * n + i;
-                let scores = &mut scores[i * SCORES..][..SCORES];
-                let sum = &mut sums[at * width..][..width];
-                let totals = &mut totals[at * LINE..][..LINE];
-                softmax(s, (scores, list.len(), scale), &mut base[at], totals, sum, weights);
+                if group * n >= FEW {
+                    prefetch_part(s, k_next, head * n + i, group * n);
+                    prefetch_part(s, v_next, head * n + i, group * n);
+                }
+                let (keys, weights) =
+                    (&tile.keys[groups.clone()], &weights[GROUP * groups.start..]);
                 // SAFETY: as above.
-                unsafe { add_weighted(s, v_block.as_ptr(), width, list, weights, sum) };
+                unsafe { add_weighted(s, v_rows, width, keys, weights, sum) };
             }
         }
     }
@@ -220,58 +268,83 @@ fn attend_kernel<S: Rough, E: Sparse>(
             let query = unit.row * t + unit.first + i;
             // SAFETY: these queries of this head are the task's.
             let to = unsafe { out.range((query * h + h_at) * d, d) };
-            write_row(s, &sums[at * width..][..width], 1.0 / total, to);
+            let sum = &mut sums[at * width..][..width];
+            E::in_order(s, sum);
+            write_row(s, sum, 1.0 / total, to);
             if let Some(lse) = &lse {
                 let to = (unit.row * h + h_at) * t + unit.first + i;
                 // SAFETY: as above.
                 let to = unsafe { lse.range(to, 1) };
-                to[0] = LN_2 * (base[at] + total.log2());
+                to[0] = LN_2 * (total.log2() - scale * minus_base[at]);
             }
         }
     }
 }
 
-/// Turns the first `n` scores, times `scale`, into `weights`, powers of two relative to `base`, and adds them to `totals`.
-/// Where the scores go beyond the base, it is raised, and what was summed so far made relative to it.
-#[inline(always)]
-fn softmax<S: Rough, E: Sparse>(
-    s: S,
-    (scores, n, scale): (&mut [f32], usize, f32),
-    base: &mut f32,
-    totals: &mut [f32],
-    sum: &mut [f32],
-    weights: &mut [E],
-) {
-    s.store(&mut scores[n..], s.splat(LOWEST));
-    if S::LANES < LINE {
-        s.store(&mut scores[n + S::LANES..], s.splat(LOWEST));
-    }
-    let factor = s.splat(scale);
-    let mut most = s.splat(LOWEST);
-    for i in (0..n).step_by(S::LANES) {
-        most = s.max(most, s.load(&scores[i..]));
-    }
-    let most = scale * s.reduce_max(most);
-    if most > *base {
-        // Exact: errors would add up in the totals.
-        let shrink = s.splat((*base - most).exp2());
-        for x in sum.chunks_exact_mut(S::LANES) {
-            s.store(x, s.mul(shrink, s.load(x)));
+/// What some queries of one head have summed.
+struct State<'a> {
+    /// The products that exponentials are relative to, negated.
+    minus_base: &'a mut [f32],
+    /// From products to scores to the base 2.
+    scale: f32,
+    /// `[_, width]`: exponentials times values.
+    sums: &'a mut [f32],
+    /// `[_, LINE]`: sums of exponentials, in the lanes of a vector.
+    totals: &'a mut [f32],
+    width: usize,
+}
+
+impl State<'_> {
+    /// Turns the scores of a tile, which are relative to their bases, into powers of two, as f32 and as `weights`. There is
+    /// room for a vector behind the last score.
+    #[inline(always)]
+    fn exponentials<S: Rough, E: Sparse>(
+        &mut self,
+        s: S,
+        tile: Tile<'_>,
+        scores: &mut [f32],
+        weights: &mut [E],
+    ) {
+        for &at in tile.repeats {
+            scores[usize::from(at)] = LOWEST;
         }
-        s.store(totals, s.mul(shrink, s.load(totals)));
-        *base = most;
+        let len = scores.len() - LINE;
+        scores[len..].fill(LOWEST);
+        let mut most = s.splat(LOWEST);
+        for i in (0..len).step_by(S::LANES) {
+            most = s.max(most, s.load(&scores[i..]));
+        }
+        if s.reduce_max(most) > LIMIT {
+            self.raise(tile, scores);
+        }
+        assert!(weights.len() >= len + LINE - 1);
+        for i in (0..len).step_by(S::LANES) {
+            let score = s.load(&scores[i..]);
+            let p = s.select_ge(score, s.splat(0.5 * LOWEST), E::exp2(s, score), s.splat(0.0));
+            s.store(&mut scores[i..], p);
+            // SAFETY: there is room for a vector.
+            unsafe { E::store(s, weights.as_mut_ptr().add(i), p) };
+        }
     }
-    let mut total = s.load(totals);
-    let minus_base = s.splat(-*base);
-    for i in (0..n).step_by(S::LANES) {
-        let score = s.load(&scores[i..]);
-        let p = E::exp2(s, s.mul_add(score, factor, minus_base));
-        let p = s.select_ge(score, s.splat(0.5 * LOWEST), p, s.splat(0.0));
-        total = s.add(total, p);
-        // SAFETY: there is room for a vector behind the last weight.
-        unsafe { E::store(s, weights[i..i + S::LANES].as_mut_ptr(), p) };
+
+    /// Where scores go far beyond a query's base, raises it, and makes all else relative to it.
+    #[cold]
+    #[inline(never)]
+    fn raise(&mut self, tile: Tile<'_>, scores: &mut [f32]) {
+        for i in 0..self.minus_base.len() {
+            let groups = tile.row(i);
+            let scores = &mut scores[GROUP * groups.start..GROUP * groups.end];
+            let most = scores.iter().copied().fold(LOWEST, f32::max);
+            if most > LIMIT {
+                self.minus_base[i] -= most / self.scale;
+                scores.iter_mut().for_each(|score| *score -= most);
+                let factor = (-most).exp2();
+                let total = &mut self.totals[LINE * i..][..LINE];
+                let sum = &mut self.sums[self.width * i..][..self.width];
+                total.iter_mut().chain(sum).for_each(|x| *x *= factor);
+            }
+        }
     }
-    s.store(totals, total);
 }
 
 /// Sets `out` to `factor` times the first values of `row`, which is whole vectors.

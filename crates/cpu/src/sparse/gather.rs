@@ -1,12 +1,17 @@
 //! Products with the rows of a block that a list names: what attention to selected keys is made of.
 
+use super::tiles::Tile;
 use crate::attention::Attend;
 use crate::attention::exp2::exp2;
+use crate::attention::pack::{HeadRows, pack};
 use crate::attention::rough::Rough;
-use crate::attention::scratch::Plain;
+use crate::attention::scratch::{LINE, Plain};
 use crate::gemm::Operand;
 use crate::simd::{Element, Simd};
 use half::bf16;
+
+/// Rows that are multiplied together.
+pub(super) const GROUP: usize = 4;
 
 /// An element type that sparse attention is computed for, f32 or bf16.
 ///
@@ -17,19 +22,24 @@ pub trait Sparse: Attend + Plain {
     #[doc(hidden)]
     fn exp2<S: Rough>(s: S, x: S::V) -> S::V;
 
-    /// Adds `Σ_i weights[i]·row(list[i])` over `n` rows to `NV` vectors of lanes from `acc` on; a row is `stride` values.
+    /// Adds `Σ_i weights[i]·row(i)` to `NV` vectors of lanes from `acc` on, over the rows that `groups` name, `stride` values
+    /// apart. The sums lie in an order of their own, which [`in_order`](Self::in_order) undoes.
     ///
     /// # Safety
-    /// The rows that `list` names must be readable over `NV` vectors of lanes, `acc` writable over as many values.
+    /// The rows must be readable over `NV` vectors of lanes, `acc` writable over as many values; every group must have its
+    /// weights.
     #[doc(hidden)]
     unsafe fn add_rows<S: Simd, const NV: usize>(
         s: S,
         rows: (*const Self, usize),
-        list: *const u8,
+        groups: &[u32],
         weights: *const Self,
-        n: usize,
         acc: *mut f32,
     );
+
+    /// Brings sums into the order of values; `row` is whole vectors of the widest set.
+    #[doc(hidden)]
+    fn in_order<S: Simd>(s: S, row: &mut [f32]);
 
     /// Brings rows that follow one another into the form that [`product`](crate::attention::tile::product) reads as its
     /// second operand: lanes of neighbours in a column. Both are `[_, width]`; a missing last row counts as zeros.
@@ -49,23 +59,24 @@ impl Sparse for f32 {
     #[inline(always)]
     unsafe fn add_rows<S: Simd, const NV: usize>(
         s: S,
-        (rows, stride): (*const f32, usize),
-        list: *const u8,
+        rows: (*const f32, usize),
+        groups: &[u32],
         weights: *const f32,
-        n: usize,
         acc: *mut f32,
     ) {
-        // SAFETY: the caller's; i < n.
+        // SAFETY: the caller's.
         unsafe {
             let mut sum = [s.splat(0.0); NV];
             for c in 0..NV {
                 sum[c] = s.load_ptr(acc.add(c * S::LANES));
             }
-            for i in 0..n {
-                let row = rows.add(usize::from(*list.add(i)) * stride);
-                let weight = s.splat(*weights.add(i));
-                for c in 0..NV {
-                    sum[c] = s.mul_add(weight, s.load_ptr(row.add(c * S::LANES)), sum[c]);
+            for (g, &group) in groups.iter().enumerate() {
+                for m in 0..GROUP {
+                    let row = row(rows, group, m);
+                    let weight = s.splat(*weights.add(GROUP * g + m));
+                    for c in 0..NV {
+                        sum[c] = s.mul_add(weight, s.load_ptr(row.add(c * S::LANES)), sum[c]);
+                    }
                 }
             }
             for c in 0..NV {
@@ -73,6 +84,9 @@ impl Sparse for f32 {
             }
         }
     }
+
+    #[inline(always)]
+    fn in_order<S: Simd>(_s: S, _row: &mut [f32]) {}
 
     #[inline(always)]
     unsafe fn across_rows<S: Rough>(_s: S, from: *const f32, n: usize, width: usize, to: *mut f32) {
@@ -90,46 +104,45 @@ impl Sparse for bf16 {
     #[inline(always)]
     unsafe fn add_rows<S: Simd, const NV: usize>(
         s: S,
-        (rows, stride): (*const bf16, usize),
-        list: *const u8,
+        rows: (*const bf16, usize),
+        groups: &[u32],
         weights: *const bf16,
-        n: usize,
         acc: *mut f32,
     ) {
-        // SAFETY: the caller's; i < n.
+        // SAFETY: the caller's.
         unsafe {
             let mut sum = [[s.splat(0.0); 2]; NV];
             for c in 0..NV {
                 sum[c][0] = s.load_ptr(acc.add(2 * c * S::LANES));
                 sum[c][1] = s.load_ptr(acc.add((2 * c + 1) * S::LANES));
             }
-            let row = |i: usize| rows.add(usize::from(*list.add(i)) * stride);
-            for i in (0..n / 2 * 2).step_by(2) {
-                let (first, second) = (row(i), row(i + 1));
-                let weight = s.splat_pair_ptr(weights.add(i));
-                for c in 0..NV {
-                    let first = s.load_pairs_ptr(first.add(2 * c * S::LANES));
-                    let second = s.load_pairs_ptr(second.add(2 * c * S::LANES));
-                    let [low, high] = s.interleave(first, second);
-                    sum[c][0] = s.dot_pairs(low, weight, sum[c][0]);
-                    sum[c][1] = s.dot_pairs(high, weight, sum[c][1]);
-                }
-            }
-            if n % 2 == 1 {
-                let last = row(n - 1);
-                let weight = [*weights.add(n - 1), bf16::ZERO];
-                let weight = s.splat_pair_ptr(weight.as_ptr());
-                for c in 0..NV {
-                    let row = s.load_pairs_ptr(last.add(2 * c * S::LANES));
-                    let [low, high] = s.interleave(row, row);
-                    sum[c][0] = s.dot_pairs(low, weight, sum[c][0]);
-                    sum[c][1] = s.dot_pairs(high, weight, sum[c][1]);
+            for (g, &group) in groups.iter().enumerate() {
+                for m in (0..GROUP).step_by(2) {
+                    let (first, second) = (row(rows, group, m), row(rows, group, m + 1));
+                    let weight = s.splat_pair_ptr(weights.add(GROUP * g + m));
+                    for c in 0..NV {
+                        let first = s.load_pairs_ptr(first.add(2 * c * S::LANES));
+                        let second = s.load_pairs_ptr(second.add(2 * c * S::LANES));
+                        let [low, high] = s.interleave(first, second);
+                        sum[c][0] = s.dot_pairs(low, weight, sum[c][0]);
+                        sum[c][1] = s.dot_pairs(high, weight, sum[c][1]);
+                    }
                 }
             }
             for c in 0..NV {
                 s.store_ptr(acc.add(2 * c * S::LANES), sum[c][0]);
                 s.store_ptr(acc.add((2 * c + 1) * S::LANES), sum[c][1]);
             }
+        }
+    }
+
+    #[inline(always)]
+    fn in_order<S: Simd>(s: S, row: &mut [f32]) {
+        for both in row.chunks_exact_mut(2 * S::LANES) {
+            let (low, high) = both.split_at_mut(S::LANES);
+            let ordered = s.in_order([s.load(low), s.load(high)]);
+            s.store(low, ordered[0]);
+            s.store(high, ordered[1]);
         }
     }
 
@@ -160,118 +173,183 @@ impl Sparse for bf16 {
     }
 }
 
-/// Sets `out[i]` to `x·row(list[i])` for `i < n`, and anything to the three values after them. `x` and rows are `width`
-/// values, whole vectors of the widest set.
+/// The row that a group names in place `m`; rows lie `stride` values apart.
 ///
 /// # Safety
-/// `x` and the rows that `list` names must be readable over `width` values, `out` writable over `n + 3`.
+/// The row must be inside what `rows` points to.
 #[inline(always)]
-pub(super) unsafe fn dots<S: Simd, E: Operand>(
-    s: S,
-    x: *const E,
-    rows: *const E,
-    width: usize,
-    list: &[u8],
-    out: *mut f32,
-) {
-    let vectors = width / (S::LANES * E::PER_LANE);
-    let (mut done, rows) = (0, (rows, width));
-    // SAFETY: the caller's; `vectors` are left in x and rows.
-    unsafe {
-        while done < vectors {
-            let at = done * S::LANES * E::PER_LANE;
-            let (x, rows) = (x.add(at), (rows.0.add(at), rows.1));
-            let more = done > 0;
-            // The narrow sets have 16 registers.
-            done += match vectors - done {
-                1 => dots_of::<S, E, 1>(s, x, rows, list, out, more),
-                2 | 3 => dots_of::<S, E, 2>(s, x, rows, list, out, more),
-                _ if S::LANES < 16 => dots_of::<S, E, 2>(s, x, rows, list, out, more),
-                _ => dots_of::<S, E, 4>(s, x, rows, list, out, more),
-            };
-        }
-    }
-}
-
-/// The part of [`dots`] that `NV` vectors of each row have, added to the old values if there is `more`; returns NV.
-///
-/// # Safety
-/// As of [`dots`].
-#[inline(always)]
-unsafe fn dots_of<S: Simd, E: Operand, const NV: usize>(
-    s: S,
-    x: *const E,
-    (rows, stride): (*const E, usize),
-    list: &[u8],
-    out: *mut f32,
-    more: bool,
-) -> usize {
-    const GROUP: usize = 4;
-    let Some(&last) = list.last() else { return NV };
-    let step = S::LANES * E::PER_LANE;
+unsafe fn row<E>((rows, stride): (*const E, usize), group: u32, m: usize) -> *const E {
     // SAFETY: the caller's.
-    unsafe {
-        let mut own = [E::load_lanes(s, x); NV];
-        for c in 1..NV {
-            own[c] = E::load_lanes(s, x.add(c * step));
-        }
-        for i in (0..list.len()).step_by(GROUP) {
-            let mut keys = [last; GROUP];
-            let here = GROUP.min(list.len() - i);
-            keys[..here].copy_from_slice(&list[i..i + here]);
-            let mut sum = [s.splat(0.0); GROUP];
-            for m in 0..GROUP {
-                let row = rows.add(usize::from(keys[m]) * stride);
-                for c in 0..NV {
-                    sum[m] =
-                        E::multiply_add(s, own[c], E::load_lanes(s, row.add(c * step)), sum[m]);
-                }
-            }
-            let sums = s.reduce_add_4(sum);
-            for m in 0..GROUP {
-                let out = out.add(i + m);
-                *out = if more { *out + sums[m] } else { sums[m] };
+    unsafe { rows.add((group >> (8 * m) & 0xff) as usize * stride) }
+}
+
+/// What scores are made of: rows of one side by their owners, of the other by groups. All are `width` values, whole
+/// vectors of the widest set.
+#[derive(Clone, Copy)]
+pub(super) struct Dots<'a, E> {
+    /// `[owners, width]`
+    pub own: &'a [E],
+    /// Their first value, and how far they lie apart.
+    pub rows: (*const E, usize),
+    pub width: usize,
+    pub tile: Tile<'a>,
+    pub scale: f32,
+    /// What is added before: one for each owner.
+    pub shifts: &'a [f32],
+}
+
+impl<E: Sparse> Dots<'_, E> {
+    /// Sets `out` to `scale·(own·row + shift)`, groups after one another, and anything up to a multiple of four groups.
+    ///
+    /// # Safety
+    /// The rows that the tile's groups name must be readable.
+    #[inline(always)]
+    pub(super) unsafe fn compute<S: Simd>(&self, s: S, out: &mut [f32]) {
+        let Tile { keys, owners, .. } = self.tile;
+        assert!(out.len() >= GROUP * keys.len().next_multiple_of(4));
+        assert!(owners.len() == keys.len());
+        let vectors = self.width / (S::LANES * E::PER_LANE);
+        let mut done = 0;
+        // SAFETY: the caller's; `vectors` are left in every row.
+        unsafe {
+            while done < vectors {
+                done += match vectors - done {
+                    1 => self.part::<S, 1>(s, done, vectors, out),
+                    2 | 3 => self.part::<S, 2>(s, done, vectors, out),
+                    // The narrow sets have 16 registers.
+                    _ if S::LANES < 16 => self.part::<S, 2>(s, done, vectors, out),
+                    _ => self.part::<S, 4>(s, done, vectors, out),
+                };
             }
         }
     }
-    NV
+
+    /// What `NV` vectors from `done` on give; returns NV.
+    ///
+    /// # Safety
+    /// As of [`compute`](Self::compute).
+    #[inline(always)]
+    unsafe fn part<S: Simd, const NV: usize>(
+        &self,
+        s: S,
+        done: usize,
+        vectors: usize,
+        out: &mut [f32],
+    ) -> usize {
+        let step = S::LANES * E::PER_LANE;
+        let at = done * step;
+        let scale = if done + NV == vectors { self.scale } else { 1.0 };
+        let Tile { keys, owners, .. } = self.tile;
+        for first in (0..keys.len()).step_by(4) {
+            let mut quarters = [s.splat(0.0); 4];
+            // SAFETY: the caller's; there is a row and a shift for every owner, and room for every four groups.
+            unsafe {
+                for i in 0..4 {
+                    let g = (first + i).min(keys.len() - 1);
+                    let (group, owner) =
+                        (*keys.get_unchecked(g), usize::from(*owners.get_unchecked(g)));
+                    let own = self.own.as_ptr().add(owner * self.width + at);
+                    let mut vectors = [E::load_lanes(s, own); NV];
+                    for c in 1..NV {
+                        vectors[c] = E::load_lanes(s, own.add(c * step));
+                    }
+                    let mut start = s.splat(0.0);
+                    if done == 0 {
+                        start = s.load_ptr_partial(self.shifts.as_ptr().add(owner), 1);
+                    }
+                    let mut sum = [start; GROUP];
+                    for m in 0..GROUP {
+                        let row = row(self.rows, group, m).add(at);
+                        for c in 0..NV {
+                            let x = E::load_lanes(s, row.add(c * step));
+                            sum[m] = E::multiply_add(s, vectors[c], x, sum[m]);
+                        }
+                    }
+                    quarters[i] = s.quarter_sums(sum);
+                }
+                let out = out.as_mut_ptr().add(GROUP * first).cast();
+                s.store_sums_ptr(quarters, scale, done > 0, out);
+            }
+        }
+        NV
+    }
 }
 
-/// Adds `Σ_i weights[i]·row(list[i])` to `acc`, which like the rows is `width` values, whole vectors of the widest set.
+/// Adds weighted rows to `acc`, which like them is `width` values, whole vectors of the widest set.
 ///
 /// # Safety
-/// The rows that `list` names must be readable over `width` values; there must be a weight for each.
+/// The rows that `groups` name must be readable.
 #[inline(always)]
 pub(super) unsafe fn add_weighted<S: Simd, E: Sparse>(
     s: S,
-    rows: *const E,
+    (rows, stride): (*const E, usize),
     width: usize,
-    list: &[u8],
+    groups: &[u32],
     weights: &[E],
     acc: &mut [f32],
 ) {
-    if list.is_empty() {
+    if groups.is_empty() {
         return;
     }
-    assert!(weights.len() >= list.len() && acc.len() >= width);
+    assert!(weights.len() >= GROUP * groups.len() && acc.len() >= width);
     let vectors = width / (S::LANES * E::PER_LANE);
-    let (mut done, n) = (0, list.len());
-    let (list, weights, acc) = (list.as_ptr(), weights.as_ptr(), acc.as_mut_ptr());
+    let mut done = 0;
+    let (weights, acc) = (weights.as_ptr(), acc.as_mut_ptr());
     // SAFETY: the caller's; `vectors` are left in rows and acc.
     unsafe {
         while done < vectors {
             let at = done * S::LANES * E::PER_LANE;
-            let (rows, acc) = ((rows.add(at), width), acc.add(at));
+            let (rows, acc) = ((rows.add(at), stride), acc.add(at));
             if vectors - done >= 4 && S::LANES == 16 {
-                E::add_rows::<S, 4>(s, rows, list, weights, n, acc);
+                E::add_rows::<S, 4>(s, rows, groups, weights, acc);
                 done += 4;
             } else if vectors - done >= 2 && S::LANES == 16 {
-                E::add_rows::<S, 2>(s, rows, list, weights, n, acc);
+                E::add_rows::<S, 2>(s, rows, groups, weights, acc);
                 done += 2;
             } else {
-                E::add_rows::<S, 1>(s, rows, list, weights, n, acc);
+                E::add_rows::<S, 1>(s, rows, groups, weights, acc);
                 done += 1;
             }
+        }
+    }
+}
+
+/// Copies rows to `out` `[rows, width]`, whole vectors of the widest set; what is missing counts as zeros.
+#[inline(always)]
+pub(super) fn pack_rows<S: Simd, E: Operand>(
+    s: S,
+    rows: HeadRows<'_, E>,
+    width: usize,
+    out: &mut [E],
+) {
+    if rows.d != width {
+        return pack(s, rows, width, out);
+    }
+    let step = S::LANES * E::PER_LANE;
+    assert!(out.len() >= rows.rows * width && width.is_multiple_of(step));
+    for r in 0..rows.rows {
+        let (from, to) = (rows.data[r * rows.row..][..width].as_ptr(), &mut out[r * width..]);
+        let to = to.as_mut_ptr();
+        for c in (0..width).step_by(step) {
+            // SAFETY: `width` values are left in both rows; a vector of lanes is as long as one of f32.
+            unsafe { s.store_ptr(to.add(c).cast(), E::bits(s, E::load_lanes(s, from.add(c)))) };
+        }
+    }
+}
+
+/// Starts bringing part number `part` of `parts` of these rows into the second-level cache: a block's rows lie apart,
+/// where the hardware does not foresee them.
+#[inline(always)]
+pub(super) fn prefetch_part<S: Simd, E: Operand>(
+    s: S,
+    rows: HeadRows<'_, E>,
+    part: usize,
+    parts: usize,
+) {
+    for r in (part..rows.rows).step_by(parts) {
+        let row = rows.data.as_ptr().wrapping_add(r * rows.row);
+        for c in (0..rows.d).step_by(LINE * E::PER_LANE) {
+            s.prefetch_far(row.wrapping_add(c).cast());
         }
     }
 }

@@ -1,15 +1,13 @@
 //! Gradients through attention: of queries by block of queries, of keys and values by block of keys.
 
 use super::backward::{Saved, Span};
-use super::forward::{SCORES, key_rows, query_rows, write_row};
-use super::gather::{add_weighted, dots};
-use super::lists::Lists;
-use super::transposed::Tiles;
-use super::{Dims, Inputs, KEYS, QUERIES, Sparse, Unit, packed};
-use crate::attention::dot;
-use crate::attention::pack::pack;
+use super::forward::{key_rows, query_rows, tile_values, write_row};
+use super::gather::{Dots, GROUP, add_weighted, pack_rows, prefetch_part};
+use super::tiles::Tiles;
+use super::{Dims, Inputs, KEYS, QUERIES, SPAN, Sparse, Unit, packed};
 use crate::attention::rough::Rough;
 use crate::attention::scratch::{LINE, len_of, lines, take, take_of};
+use crate::attention::{LOWEST, dot};
 use crate::pool::SharedSlice;
 use crate::simd::Element;
 use crate::simd_fn;
@@ -20,7 +18,6 @@ pub(super) struct Shared<'a, E> {
     pub inputs: &'a Inputs<'a, E>,
     pub saved: &'a Saved<'a, E>,
     pub dims: &'a Dims,
-    pub lists: Lists<'a>,
     pub tiles: &'a Tiles<'a>,
     pub heads: Heads,
 }
@@ -46,15 +43,32 @@ pub(super) fn queries_thread_len<E: Sparse>(dims: &Dims) -> usize {
     let (width, queries) = (packed::<E>(dims.d), dims.t.min(QUERIES));
     let all = dims.group() * queries;
     2 * len_of::<E>(KEYS * width)
-        + 2 * len_of::<E>(all * width)
         + lines(all * width)
         + 2 * lines(all)
-        + 2 * lines(queries * SCORES)
+        + 2 * lines(tile_values(dims))
 }
 
-/// Gradients of queries; probabilities and gradients of scores of all pairs by tile, for each head of the group; sums of
-/// the latter over heads at the places of lists.
-type QueriesTo<E> = (SharedSlice<E>, SharedSlice<E>, SharedSlice<E>, SharedSlice<f32>);
+/// f32 values of a span's queries, or of the gradients of their outputs, packed: `[units, group, QUERIES, width]`.
+pub(super) fn packed_queries_len<E: Sparse>(dims: &Dims) -> usize {
+    SPAN.min(dims.t.next_multiple_of(QUERIES)) * dims.group() * packed::<E>(dims.d)
+}
+
+/// What the tasks of queries set.
+#[derive(Clone, Copy)]
+pub(super) struct QueriesTo<E> {
+    /// Gradients of queries.
+    pub dq: SharedSlice<E>,
+    /// Probabilities of all pairs by tile, for each head of the group.
+    pub p: SharedSlice<E>,
+    /// Gradients of their scores.
+    pub ds: SharedSlice<E>,
+    /// Sums of these over heads, by tile.
+    pub sums: SharedSlice<f32>,
+    /// The span's queries, packed.
+    pub queries: SharedSlice<E>,
+    /// The gradients of their outputs, packed.
+    pub douts: SharedSlice<E>,
+}
 
 simd_fn! {
     /// The part of a unit's queries.
@@ -67,7 +81,7 @@ fn queries_kernel<S: Rough, E: Sparse>(
     s: S,
     x: &Shared<'_, E>,
     number: usize,
-    (dq, p, ds, dscores): QueriesTo<E>,
+    to: QueriesTo<E>,
     mut scratch: &mut [f32],
 ) {
     let Dims { t, h, d, .. } = *x.dims;
@@ -76,78 +90,84 @@ fn queries_kernel<S: Rough, E: Sparse>(
     let scale = 1.0 / (d as f32).sqrt();
     let k_block = take_of::<E>(&mut scratch, KEYS * width);
     let v_block = take_of::<E>(&mut scratch, KEYS * width);
-    let queries = take_of::<E>(&mut scratch, group * n * width);
-    let douts = take_of::<E>(&mut scratch, group * n * width);
+    let at = number * group * QUERIES * width;
+    // SAFETY: a unit's packed queries are the task's.
+    let (queries, douts) = unsafe {
+        (to.queries.range(at, group * QUERIES * width), to.douts.range(at, group * QUERIES * width))
+    };
     let sums = take(&mut scratch, group * n * width);
     let minus_lse = take(&mut scratch, group * n);
-    let deltas = take(&mut scratch, group * n);
-    let scores = take(&mut scratch, n * SCORES);
-    let dps = take(&mut scratch, n * SCORES);
+    let minus_delta = take(&mut scratch, group * n);
+    let scores = take(&mut scratch, tile_values(x.dims));
+    let dps = take(&mut scratch, tile_values(x.dims));
     for head in 0..group {
         let at = k_head * group + head;
-        pack(s, query_rows(x.inputs.q, x.dims, unit, at), width, &mut queries[head * n * width..]);
+        let (q, packed) = (query_rows(x.inputs.q, x.dims, unit, at), head * QUERIES * width);
+        pack_rows(s, q, width, &mut queries[packed..]);
         let dout = query_rows(x.saved.dout, x.dims, unit, at);
-        pack(s, dout, width, &mut douts[head * n * width..]);
+        pack_rows(s, dout, width, &mut douts[packed..]);
         let out = query_rows(x.saved.out, x.dims, unit, at);
         for i in 0..n {
-            let row = |x: crate::attention::pack::HeadRows<'_, E>| i * x.row;
-            let (o, g) = (&out.data[row(out)..][..d], &dout.data[row(dout)..][..d]);
-            deltas[head * n + i] = dot(s, o, g);
+            let (o, g) = (&out.data[i * out.row..][..d], &dout.data[i * dout.row..][..d]);
+            minus_delta[head * n + i] = -dot(s, o, g);
             minus_lse[head * n + i] =
-                -LOG2_E * x.saved.lse[(unit.row * h + at) * t + unit.first + i];
+                -x.saved.lse[(unit.row * h + at) * t + unit.first + i] / scale;
         }
     }
     sums.fill(0.0);
-    let pairs = Tiles::pairs(x.dims);
-    for block in 0..(unit.first + n).div_ceil(KEYS) {
-        pack(s, key_rows(x.inputs.k, x.dims, (unit.row, k_head), block), width, k_block);
-        pack(s, key_rows(x.inputs.v, x.dims, (unit.row, k_head), block), width, v_block);
-        let rows = x.tiles.rows(number, block);
-        let tile = x.tiles.start(number, block);
+    let pairs = Tiles::pairs(x.dims, SPAN / QUERIES);
+    let blocks = (unit.first + n).div_ceil(KEYS);
+    for block in 0..blocks {
+        let (k, v, at) = (x.inputs.k, x.inputs.v, (unit.row, k_head));
+        pack_rows(s, key_rows(k, x.dims, at, block), width, k_block);
+        pack_rows(s, key_rows(v, x.dims, at, block), width, v_block);
+        let next = (block + 1).min(blocks - 1);
+        let (k_next, v_next) = (key_rows(k, x.dims, at, next), key_rows(v, x.dims, at, next));
+        let tile = x.tiles.tile(number, block);
+        let len = GROUP * tile.keys.len();
         for head in 0..group {
-            for i in 0..n {
-                let (list, _) = x.lists.keys(x.lists.number(number, i), block);
-                let row = (head * n + i) * width;
-                let (q, dout) = (queries[row..].as_ptr(), k_block.as_ptr());
-                let scores = scores[i * SCORES..][..SCORES].as_mut_ptr();
-                // SAFETY: lists name keys of the block, whose rows are packed; there is room behind the scores.
-                unsafe { dots(s, q, dout, width, list, scores) };
+            let (part, packed) = (head * n..(head + 1) * n, head * QUERIES * width);
+            let k_rows = (k_block.as_ptr(), width);
+            let dots = Dots {
+                own: &queries[packed..],
+                rows: k_rows,
+                width,
+                tile,
+                scale: LOG2_E * scale,
+                shifts: &minus_lse[part.clone()],
+            };
+            let rows = (v_block.as_ptr(), width);
+            let shifts = &minus_delta[part];
+            let dp_dots = Dots { own: &douts[packed..], rows, scale: 1.0, shifts, ..dots };
+            // SAFETY: groups name keys of the block, whose rows are packed.
+            unsafe {
+                dots.compute(s, scores);
+                dp_dots.compute(s, dps);
             }
-            for i in 0..n {
-                let (list, _) = x.lists.keys(x.lists.number(number, i), block);
-                let dout = douts[(head * n + i) * width..].as_ptr();
-                let dps = dps[i * SCORES..][..SCORES].as_mut_ptr();
-                // SAFETY: as above.
-                unsafe { dots(s, dout, v_block.as_ptr(), width, list, dps) };
+            for &at in tile.repeats {
+                scores[usize::from(at)] = LOWEST;
             }
+            let at = GROUP * tile.start;
+            // SAFETY: the pairs of a unit, and the group that ends each of its tiles, are the task's.
+            let (p, ds, dscores) = unsafe {
+                (
+                    to.p.range(head * pairs + at, len + GROUP),
+                    to.ds.range(head * pairs + at, len + GROUP),
+                    to.sums.range(at, len),
+                )
+            };
+            p[len..].fill(E::ZERO);
+            ds[len..].fill(E::ZERO);
+            let first = k_head == 0 && head == 0;
+            differentiate(s, (scores, dps), (&mut p[..len], &mut ds[..len]), (dscores, first));
             for i in 0..n {
-                let query = x.lists.number(number, i);
-                let (list, place) = x.lists.keys(query, block);
-                if list.is_empty() {
-                    continue;
-                }
-                let at = head * n + i;
-                let pairs = head * pairs + tile + usize::from(rows[i]);
-                // SAFETY: the pairs of a unit, and the places of its queries, are the task's.
-                let (p, ds, dscores) = unsafe {
-                    (
-                        p.range(pairs, list.len()),
-                        ds.range(pairs, list.len()),
-                        dscores.range(query * x.lists.places() + place, list.len()),
-                    )
-                };
-                let first = k_head == 0 && head == 0;
-                let row = Scores {
-                    scores: &scores[i * SCORES..][..SCORES],
-                    dps: &dps[i * SCORES..][..SCORES],
-                    scale: LOG2_E * scale,
-                    minus_lse: minus_lse[at],
-                    delta: deltas[at],
-                };
-                row.differentiate(s, p, ds, (dscores, first));
-                let sum = &mut sums[at * width..][..width];
+                prefetch_part(s, k_next, head * n + i, group * n);
+                prefetch_part(s, v_next, head * n + i, group * n);
+                let groups = tile.row(i);
+                let sum = &mut sums[(head * n + i) * width..][..width];
+                let (keys, ds) = (&tile.keys[groups.clone()], &ds[GROUP * groups.start..]);
                 // SAFETY: as above.
-                unsafe { add_weighted(s, k_block.as_ptr(), width, list, ds, sum) };
+                unsafe { add_weighted(s, k_rows, width, keys, ds, sum) };
             }
         }
     }
@@ -155,63 +175,58 @@ fn queries_kernel<S: Rough, E: Sparse>(
         for i in 0..n {
             let at = (unit.row * t + unit.first + i) * h + k_head * group + head;
             // SAFETY: these queries of this head are the task's.
-            let to = unsafe { dq.range(at * d, d) };
-            write_row(s, &sums[(head * n + i) * width..][..width], scale, to);
+            let dq = unsafe { to.dq.range(at * d, d) };
+            let sum = &mut sums[(head * n + i) * width..][..width];
+            E::in_order(s, sum);
+            write_row(s, sum, scale, dq);
         }
     }
 }
 
-/// The scores of a query with some keys of a block, and the gradients of their probabilities.
-struct Scores<'a> {
-    scores: &'a [f32],
-    dps: &'a [f32],
-    /// 1/sqrt(D) to the base 2.
-    scale: f32,
-    /// To the base 2.
-    minus_lse: f32,
-    delta: f32,
-}
-
-impl Scores<'_> {
-    /// Sets `p` and `ds`, and adds ds to `sum.0`, or sets it if it is the first.
-    #[inline(always)]
-    fn differentiate<S: Rough, E: Sparse>(
-        &self,
-        s: S,
-        p: &mut [E],
-        ds: &mut [E],
-        sum: (&mut [f32], bool),
-    ) {
-        let (scale, minus_lse) = (s.splat(self.scale), s.splat(self.minus_lse));
-        let (delta, n) = (s.splat(self.delta), p.len());
-        assert!(ds.len() == n && sum.0.len() == n);
-        for i in (0..n).step_by(S::LANES) {
-            let left = (n - i).min(S::LANES);
-            let here = E::exp2(s, s.mul_add(s.load(&self.scores[i..]), scale, minus_lse));
-            let gradient = s.mul(here, s.sub(s.load(&self.dps[i..]), delta));
-            // SAFETY: `left` values are left in each.
-            unsafe {
-                let to = sum.0.as_mut_ptr().add(i);
-                let before =
-                    if sum.1 { s.splat(0.0) } else { f32::load_n(s, to.cast_const(), left) };
-                f32::store_n(s, to, s.add(before, gradient), left);
-                E::store_n(s, p.as_mut_ptr().add(i), here, left);
-                E::store_n(s, ds.as_mut_ptr().add(i), gradient, left);
-            }
+/// From scores less the log of their sums, to the base 2, and gradients of probabilities less their mean: sets `p` and
+/// `ds`, and adds ds to `sums.0`, or sets it if it is the first. There is room for a vector behind scores and gradients.
+#[inline(always)]
+fn differentiate<S: Rough, E: Sparse>(
+    s: S,
+    (scores, dps): (&[f32], &[f32]),
+    (p, ds): (&mut [E], &mut [E]),
+    sums: (&mut [f32], bool),
+) {
+    let n = p.len();
+    assert!(ds.len() == n && sums.0.len() == n);
+    for i in (0..n).step_by(S::LANES) {
+        let left = (n - i).min(S::LANES);
+        let here = E::exp2(s, s.load(&scores[i..]));
+        let gradient = s.mul(here, s.load(&dps[i..]));
+        // SAFETY: `left` values are left in each.
+        unsafe {
+            let to = sums.0.as_mut_ptr().add(i);
+            let before = if sums.1 { s.splat(0.0) } else { f32::load_n(s, to.cast_const(), left) };
+            f32::store_n(s, to, s.add(before, gradient), left);
+            E::store_n(s, p.as_mut_ptr().add(i), here, left);
+            E::store_n(s, ds.as_mut_ptr().add(i), gradient, left);
         }
     }
 }
 
 /// f32 values that [`keys_task`] needs.
 pub(super) fn keys_thread_len<E: Sparse>(dims: &Dims) -> usize {
-    let (width, queries) = (packed::<E>(dims.d), dims.t.min(QUERIES));
-    2 * len_of::<E>(queries * width) + 2 * len_of::<E>(queries * KEYS) + LINE
+    2 * len_of::<E>((dims.t.min(QUERIES) + GROUP) * KEYS) + LINE
+}
+
+/// What [`queries_task`] set for [`keys_task`].
+#[derive(Clone, Copy)]
+pub(super) struct KeysFrom<'a, E> {
+    pub p: &'a [E],
+    pub ds: &'a [E],
+    pub queries: &'a [E],
+    pub douts: &'a [E],
 }
 
 simd_fn! {
-    /// The part of a block of keys; `pairs` are p and ds, `sums` those of the keys and values of the row.
+    /// The part of a block of keys; `sums` are those of the keys and values of the row.
     pub(super) fn keys_task [E: Sparse] (
-        x: &Shared<'_, E>, block: usize, pairs: (&[E], &[E]), sums: (SharedSlice<f32>, SharedSlice<f32>),
+        x: &Shared<'_, E>, block: usize, from: KeysFrom<'_, E>, sums: (SharedSlice<f32>, SharedSlice<f32>),
         scratch: &mut [f32],
     ) = keys_kernel
 }
@@ -220,17 +235,15 @@ fn keys_kernel<S: Rough, E: Sparse>(
     s: S,
     x: &Shared<'_, E>,
     block: usize,
-    (p, ds): (&[E], &[E]),
+    from: KeysFrom<'_, E>,
     (dk, dv): (SharedSlice<f32>, SharedSlice<f32>),
     mut scratch: &mut [f32],
 ) {
     let Heads { span, k_head } = x.heads;
     let (width, group) = (packed::<E>(x.dims.d), x.dims.group());
     let most = x.dims.t.min(QUERIES);
-    let queries = take_of::<E>(&mut scratch, most * width);
-    let douts = take_of::<E>(&mut scratch, most * width);
-    let p_here = take_of::<E>(&mut scratch, most * KEYS);
-    let ds_here = take_of::<E>(&mut scratch, most * KEYS);
+    let p_here = take_of::<E>(&mut scratch, (most + GROUP) * KEYS);
+    let ds_here = take_of::<E>(&mut scratch, (most + GROUP) * KEYS);
     let at = (k_head * x.dims.key_blocks() + block) * KEYS * width;
     // SAFETY: a block of keys of a head is one task's.
     let (dk, dv) = unsafe { (dk.range(at, KEYS * width), dv.range(at, KEYS * width)) };
@@ -240,31 +253,39 @@ fn keys_kernel<S: Rough, E: Sparse>(
     }
     for head in 0..group {
         for number in 0..span.n {
-            let unit = x.unit(number);
-            let (names, order, keys) = x.tiles.by_key(number, block);
-            if names.is_empty() {
+            let tile = x.tiles.tile_by_key(number, block);
+            if tile.queries.is_empty() {
                 continue;
             }
-            let at = k_head * group + head;
-            pack(s, query_rows(x.inputs.q, x.dims, unit, at), width, queries);
-            pack(s, query_rows(x.saved.dout, x.dims, unit, at), width, douts);
-            let tile = head * Tiles::pairs(x.dims) + x.tiles.start(number, block);
-            let (p, ds) = (&p[tile..][..order.len()], &ds[tile..][..order.len()]);
-            for (i, &from) in order.iter().enumerate() {
-                p_here[i] = p[usize::from(from)];
-                ds_here[i] = ds[usize::from(from)];
+            let by_query = x.tiles.tile(number, block);
+            let at = head * Tiles::pairs(x.dims, SPAN / QUERIES) + GROUP * by_query.start;
+            let len = GROUP * by_query.keys.len() + GROUP;
+            let (p, ds) = (&from.p[at..][..len], &from.ds[at..][..len]);
+            // They are read in an order that the hardware does not foresee.
+            for c in (0..len).step_by(LINE * E::PER_LANE) {
+                s.prefetch(p.as_ptr().wrapping_add(c).cast());
+                s.prefetch(ds.as_ptr().wrapping_add(c).cast());
             }
+            let here = p_here.iter_mut().zip(ds_here.iter_mut());
+            for (&place, (p_here, ds_here)) in tile.places.iter().zip(here) {
+                // SAFETY: places are those of the tile and of the group that ends it.
+                unsafe {
+                    *p_here = *p.get_unchecked(usize::from(place));
+                    *ds_here = *ds.get_unchecked(usize::from(place));
+                }
+            }
+            let rows = (number * group + head) * QUERIES * width;
+            let (queries, douts) = (&from.queries[rows..], &from.douts[rows..]);
             for (rows, weights, sums) in
-                [(&*queries, &*ds_here, &mut *dk), (&*douts, &*p_here, &mut *dv)]
+                [(queries, &*ds_here, &mut *dk), (douts, &*p_here, &mut *dv)]
             {
                 for key in 0..KEYS {
-                    let (first, end) = (usize::from(keys[key]), usize::from(keys[key + 1]));
+                    let groups = usize::from(tile.rows[key])..usize::from(tile.rows[key + 1]);
                     let sum = &mut sums[key * width..][..width];
-                    // SAFETY: the lists name queries of the unit, whose rows are packed.
-                    unsafe {
-                        let (list, weights) = (&names[first..end], &weights[first..end]);
-                        add_weighted(s, rows.as_ptr(), width, list, weights, sum);
-                    }
+                    let weights = &weights[GROUP * groups.start..];
+                    let rows = (rows.as_ptr(), width);
+                    // SAFETY: groups name queries of the unit, whose rows are packed.
+                    unsafe { add_weighted(s, rows, width, &tile.queries[groups], weights, sum) };
                 }
             }
         }
@@ -274,4 +295,14 @@ fn keys_kernel<S: Rough, E: Sparse>(
 simd_fn! {
     /// Sets `out` to `scale` times the first values of `row`.
     pub(super) fn write [E: Element] (row: &[f32], scale: f32, out: &mut [E]) = write_row
+}
+
+simd_fn! {
+    /// The same of sums that lie in an order of their own.
+    pub(super) fn write_sums [E: Sparse] (row: &mut [f32], scale: f32, out: &mut [E]) = write_sums_kernel
+}
+#[inline(always)]
+fn write_sums_kernel<S: Rough, E: Sparse>(s: S, row: &mut [f32], scale: f32, out: &mut [E]) {
+    E::in_order(s, row);
+    write_row(s, row, scale, out);
 }

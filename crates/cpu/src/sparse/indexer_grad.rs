@@ -3,8 +3,10 @@
 
 use super::backward::Span;
 use super::forward::write_row;
+use super::gather::GROUP;
 use super::indexer::lanes;
 use super::lists::{Lists, Source};
+use super::tiles::Tiles;
 use super::{Dims, KEYS, QUERIES, SPAN, Sparse, packed};
 use crate::Context;
 use crate::attention::pack::{HeadRows, pack};
@@ -22,9 +24,6 @@ const CHUNK: usize = 256;
 /// Queries of a task.
 const PART: usize = 16;
 
-/// Keys that are added to at a time.
-const GROUP: usize = 4;
-
 /// What spans of a row share.
 pub(super) struct Shared<'a, E> {
     /// Keys of the row in whole vectors: `[positions, width]`.
@@ -33,7 +32,7 @@ pub(super) struct Shared<'a, E> {
     sums: &'a mut [f32],
     /// Queries of the span, pairs of heads in lanes: `[SPAN, lanes of heads, width]`.
     queries: &'a mut [E],
-    /// Gradients of the scores at the places of lists; first, of the biased attention scores, summed over heads.
+    /// Gradients of the scores at the places of lists.
     dscores: &'a mut [f32],
 }
 
@@ -66,11 +65,6 @@ impl<'a, E: Sparse> Shared<'a, E> {
             queries: take_of(scratch, span * packed_heads::<E>(dims)),
             dscores: take(scratch, span * places(dims)),
         }
-    }
-
-    /// Gradients of scores, at the places of lists.
-    pub(super) fn dscores(&mut self) -> &mut [f32] {
-        self.dscores
     }
 
     /// Brings in the keys of a row.
@@ -139,12 +133,21 @@ fn remote<E>(
     total - x.dims.local.min(x.end(row, query))
 }
 
-/// The gradients that a span gives. Where those of the scores are `given` (`[b, t, t]`), lists have all keys.
+/// What gradients of scores are made of.
+#[derive(Clone, Copy)]
+pub(super) enum Scores<'a> {
+    /// Those of the biased attention scores, summed over heads, of the pairs of tiles.
+    Summed(&'a [f32], &'a Tiles<'a>),
+    /// They themselves, `[b, t, t]`; lists have all keys.
+    Given(&'a [f32]),
+}
+
+/// The gradients that a span gives.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn span<E: Sparse>(
     cx: &Context,
     x: &Source<'_, E>,
-    (span, given): (Span, Option<&[f32]>),
+    (span, found): (Span, Scores<'_>),
     lists: Lists<'_>,
     shared: &mut Shared<'_, E>,
     to: &IndexerGradients<'_, E>,
@@ -178,7 +181,9 @@ pub(super) fn span<E: Sparse>(
                     dw: to.w.range(at * heads, heads),
                     packed: queries.range(i * queries_len, queries_len),
                     dscores: dscores.range(number * places, places),
-                    given: given.map(|given| &given[at * dims.t..][..dims.t]),
+                    found,
+                    at,
+                    unit: (i / QUERIES, i % QUERIES),
                     isa: cx.isa,
                 };
                 let scratch = threads.range(thread * per_thread, per_thread);
@@ -214,10 +219,13 @@ struct Query<'a, E> {
     dq: &'a mut [E],
     dw: &'a mut [f32],
     packed: &'a mut [E],
-    /// At the places of the list: sums over heads, to be made gradients of scores.
+    /// Gradients of scores at the places of the list, to be set.
     dscores: &'a mut [f32],
-    /// The gradients of the scores of all keys, if these are given.
-    given: Option<&'a [f32]>,
+    found: Scores<'a>,
+    /// Its number in the batch.
+    at: usize,
+    /// Unit in the span, number in the unit.
+    unit: (usize, usize),
     isa: Isa,
 }
 
@@ -226,7 +234,12 @@ simd_fn! {
     fn query_task [E: Sparse] (x: Query<'_, E>, keys: &[E], scratch: &mut [f32]) = query_kernel
 }
 #[inline(always)]
-fn query_kernel<S: Rough, E: Sparse>(s: S, x: Query<'_, E>, keys: &[E], mut scratch: &mut [f32]) {
+fn query_kernel<S: Rough, E: Sparse>(
+    s: S,
+    mut x: Query<'_, E>,
+    keys: &[E],
+    mut scratch: &mut [f32],
+) {
     let Dims { heads, width, .. } = *x.dims;
     let (row, rows) = (packed::<E>(width), heads.next_multiple_of(STRIP));
     let gathered = take_of::<E>(&mut scratch, CHUNK * row);
@@ -237,9 +250,14 @@ fn query_kernel<S: Rough, E: Sparse>(s: S, x: Query<'_, E>, keys: &[E], mut scra
     pack(s, HeadRows::new(x.q, 0, width, heads, width), row, own);
     // SAFETY: there are as many rows, and room for them in whole lanes.
     unsafe { E::across_rows(s, own.as_ptr(), heads, row, x.packed.as_mut_ptr()) };
-    match x.given {
-        Some(given) => x.dscores[..x.remote].copy_from_slice(&given[..x.remote]),
-        None => gate(s, &x.lists.scores(x.number)[..x.remote], x.dscores),
+    match x.found {
+        Scores::Given(all) => {
+            x.dscores[..x.remote].copy_from_slice(&all[x.at * x.dims.t..][..x.remote]);
+        }
+        Scores::Summed(sums, tiles) => {
+            bring_together(&mut x, sums, tiles);
+            gate(s, &x.lists.scores(x.number)[..x.remote], x.dscores);
+        }
     }
     sums.fill(0.0);
     let signs = x.lists.signs(x.number);
@@ -252,8 +270,14 @@ fn query_kernel<S: Rough, E: Sparse>(s: S, x: Query<'_, E>, keys: &[E], mut scra
             }
             let (list, start) = x.lists.keys(x.number, block);
             let key = block * KEYS + usize::from(list[first + i - start]);
-            let from = &keys[key * row..][..row];
-            gathered[i * row..][..row].copy_from_slice(from);
+            let (from, to) = (&keys[key * row..][..row], &mut gathered[i * row..][..row]);
+            for c in (0..row).step_by(S::LANES * E::PER_LANE) {
+                // SAFETY: rows are whole vectors; a vector of lanes is as long as one of f32.
+                unsafe {
+                    let lanes = E::load_lanes(s, from.as_ptr().add(c));
+                    s.store_ptr(to.as_mut_ptr().add(c).cast(), E::bits(s, lanes));
+                }
+            }
         }
         // SAFETY: n rows of each, in whole lanes.
         unsafe { E::across_rows(s, gathered.as_ptr(), n, row, across.as_mut_ptr()) };
@@ -295,6 +319,20 @@ fn query_kernel<S: Rough, E: Sparse>(s: S, x: Query<'_, E>, keys: &[E], mut scra
             sum = s.mul_add(q, s.load(&g[c..]), sum);
         }
         x.dw[j] = s.reduce_add(sum);
+    }
+}
+
+/// Collects the sums of a query from its tiles.
+fn bring_together<E>(x: &mut Query<'_, E>, sums: &[f32], tiles: &Tiles<'_>) {
+    let (unit, query) = x.unit;
+    for block in 0..x.dims.key_blocks() {
+        let (list, place) = x.lists.keys(x.number, block);
+        if place >= x.remote {
+            break;
+        }
+        let tile = tiles.tile(unit, block);
+        let at = GROUP * (tile.start + tile.row(query).start);
+        x.dscores[place..place + list.len()].copy_from_slice(&sums[at..at + list.len()]);
     }
 }
 

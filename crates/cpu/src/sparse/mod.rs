@@ -5,9 +5,10 @@
 //! later one.
 //!
 //! Queries are worked on in spans. A span's selected keys are listed first (`lists`): per query in ascending order, as
-//! numbers inside blocks of [`KEYS`] keys. Then a block of queries takes one block of keys after another and multiplies
-//! with the rows that its lists name (`gather`), so that rows come from the first-level cache. The backward pass finds the
-//! lists again from the threshold of each query: memory is linear in T.
+//! numbers inside blocks of [`KEYS`] keys; and sorted into tiles of a block of queries and one of keys (`tiles`). Then a
+//! block of queries takes one block of keys after another and multiplies with the rows that its tiles name (`gather`), so
+//! that rows come from the first-level cache. The backward pass finds the lists again from the threshold of each query:
+//! memory is linear in T.
 //!
 //! Every sum has an order that depends on the sizes alone, and a pair's score is the same bits in whatever span, block or
 //! cache it is computed: results do not depend on threads, and training, prefill and decoding select the same keys.
@@ -27,7 +28,7 @@ mod scores;
 mod select;
 #[cfg(test)]
 mod tests;
-mod transposed;
+mod tiles;
 
 pub use backward::{Gradients, Saved, backward, backward_scratch_len};
 pub use cached::{cached, cached_scratch_len};
@@ -42,8 +43,8 @@ use crate::gemm::Operand;
 /// Keys in a block: one head's rows of them fit the first-level cache, their numbers a byte.
 const KEYS: usize = 128;
 
-/// Queries in a block.
-const QUERIES: usize = 128;
+/// Queries in a block; their numbers are bytes too.
+const QUERIES: usize = 256;
 
 /// Queries whose lists exist at a time.
 const SPAN: usize = 1024;

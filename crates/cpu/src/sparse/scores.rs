@@ -161,7 +161,7 @@ pub fn indexer_scores_grad<E: Sparse>(
         for first in (0..units.per_row()).step_by(SPAN / QUERIES) {
             let n = (units.per_row() - first).min(SPAN / QUERIES);
             lists::build(cx, &source, (row * units.per_row() + first, n), &mut room, scratch);
-            let span = (Span { row, first, n }, Some(dscores));
+            let span = (Span { row, first, n }, indexer_grad::Scores::Given(dscores));
             indexer_grad::span(cx, &source, span, room.lists(), &mut shared, &to, scratch);
         }
         shared.write_keys(cx, &dims, row, &mut to);

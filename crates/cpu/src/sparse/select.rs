@@ -77,7 +77,7 @@ fn ranked<S: Simd>(s: S, scores: &[f32], n: usize, wanted: usize, buffer: &mut [
     // How many are left, which of them is wanted, and whether they lie in the buffer.
     let (mut left, mut rank, mut kept) = (n, wanted, false);
     while left > FEW {
-        let (low, high) = bracket(if kept { buffer } else { scores }, left, rank);
+        let (low, high) = bracket(s, if kept { buffer } else { scores }, left, rank);
         let from = if kept { buffer.as_ptr() } else { scores.as_ptr() };
         // SAFETY: the lengths were checked above; where values are kept in place, writing trails reading.
         let (above, within) =
@@ -104,21 +104,32 @@ fn ranked<S: Simd>(s: S, scores: &[f32], n: usize, wanted: usize, buffer: &mut [
 }
 
 /// Two values of a sample between which the one of rank `wanted` among `n` very probably lies.
-fn bracket(values: &[f32], n: usize, wanted: usize) -> (f32, f32) {
+#[inline(always)]
+fn bracket<S: Simd>(s: S, values: &[f32], n: usize, wanted: usize) -> (f32, f32) {
     let mut sample = [0.0; SAMPLE];
     for (i, value) in sample.iter_mut().enumerate() {
         *value = values[i * n / SAMPLE];
     }
-    sample.sort_unstable_by(f32::total_cmp);
     let share = wanted as f32 / n as f32;
     // From the smallest value, in standard deviations of the rank.
     let middle = (1.0 - share) * SAMPLE as f32;
     let margin = 3.0 * (middle * share).sqrt() + 1.0;
     let at = |place: f32| (place as usize).min(SAMPLE - 1);
-    let low = if middle < margin { f32::NEG_INFINITY } else { sample[at(middle - margin)] };
-    let above = middle + margin;
-    let high = if above >= SAMPLE as f32 { f32::INFINITY } else { sample[at(above)] };
-    (low, high)
+    let (below, above) = (at(middle - margin), at(middle + margin));
+    let (mut low, mut high) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+    for value in sample {
+        // Of the sample in order, the value at a place is the largest that has no more below it.
+        let (mut at_least, pivot) = (0, s.splat(value));
+        for c in (0..SAMPLE).step_by(S::LANES) {
+            at_least += s.mask_ge(s.load(&sample[c..]), pivot).count_ones() as usize;
+        }
+        low = if SAMPLE - at_least <= below { low.max(value) } else { low };
+        high = if SAMPLE - at_least <= above { high.max(value) } else { high };
+    }
+    (
+        if middle < margin { f32::NEG_INFINITY } else { low },
+        if middle + margin >= SAMPLE as f32 { f32::INFINITY } else { high },
+    )
 }
 
 /// Writes the values from `low` to `high` to `out`; returns the number of those above `high`, and of those written.

@@ -150,6 +150,36 @@ fn with_room_for_every_key_it_is_dense_attention() {
     }
 }
 
+/// Scores far above the one with the own key, which exponentials are relative to at first.
+fn large_scores_stay_exact<E: Sparse>(values: f64, gradients: f64) {
+    let dims = dims([1, 300, 2, 1, 16], [3, 6], [3, 60]);
+    let mut case = case::<E>(dims, 8);
+    for x in [&mut case.q, &mut case.k] {
+        x.iter_mut().for_each(|x| *x *= 16.0);
+    }
+    let x = Elements::<E>::new(&case);
+    for isa in Isa::available() {
+        let cx = Context::new(isa, 2);
+        let run = run(&cx, &x, &dims);
+        let scores = scores(&cx, &x, &dims);
+        let seen = |row, query| seen(&case, &run, &scores, row, query);
+        let (out, lse) = case.forward(&seen);
+        assert_close("out", &floats(&run.out), &out, values);
+        let found: Vec<f64> = run.lse.iter().map(|&x| f64::from(x)).collect();
+        assert_close("lse", &found, &lse, 1e-6);
+        let wanted = case.backward(&seen);
+        for (i, name) in ["dq", "dk", "dv"].into_iter().enumerate() {
+            assert_close(name, &floats(&run.grads[i]), &wanted[i], gradients);
+        }
+    }
+}
+
+#[test]
+fn scores_far_above_the_own_one_are_weighed_right() {
+    large_scores_stay_exact::<f32>(1e-4, 1e-3);
+    large_scores_stay_exact::<bf16>(5e-3, 1.5e-2);
+}
+
 /// Later keys, and keys that are not seen, may hold anything.
 fn what_is_not_seen_does_not_count<E: Sparse>() {
     let dims = dims([1, 300, 2, 1, 16], [4, 6], [3, 40]);
