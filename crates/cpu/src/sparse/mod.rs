@@ -5,7 +5,7 @@
 //! later one.
 //!
 //! Queries are worked on in spans. A span's selected keys are listed first (`lists`): per query in ascending order, as
-//! numbers inside blocks of [`KEYS`] keys; and sorted into tiles of a block of queries and one of keys (`tiles`). Then a
+//! numbers inside blocks of `KEYS` keys; and sorted into tiles of a block of queries and one of keys (`tiles`). Then a
 //! block of queries takes one block of keys after another and multiplies with the rows that its tiles name (`gather`), so
 //! that rows come from the first-level cache. The backward pass finds the lists again from the threshold of each query:
 //! memory is linear in T.

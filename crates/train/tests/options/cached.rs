@@ -15,7 +15,9 @@ fn close(name: &str, found: &[f32], expected: &[f32], position: usize) {
     let range = expected.iter().fold(0.0f32, |most, value| most.max(value.abs()));
     assert!(range > 0.5, "{name}: logits of at most {range} would be near to any others");
     // What is no number is not near.
-    let off = found.iter().zip(expected).find(|(a, b)| !((*a - *b).abs() <= 1e-4));
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4;
+    let off = found.iter().zip(expected).position(|pair| !near(pair));
+    let off = off.map(|i| (i, found[i], expected[i]));
     assert!(off.is_none(), "{name}: at {position} logits differ: {off:?}");
 }
 
