@@ -55,9 +55,16 @@ impl Moto {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Makes a bucket; a server that has just begun to listen may still drop a connection.
     pub fn make_bucket(&self, name: &str) {
-        let answer = request(self.port, &format!("PUT /{name}"));
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match request(self.port, &format!("PUT /{name}")) {
+                Ok(answer) if answer.starts_with("HTTP/1.1 200") => return,
+                answer => assert!(Instant::now() < deadline, "{answer:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Ends the server as a crash would.
@@ -107,15 +114,15 @@ fn wait_until_it_listens(child: &mut Child, port: u16) -> bool {
 }
 
 /// An unsigned request without a body.
-fn request(port: u16, line: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+fn request(port: u16, line: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     let head = format!(
         "{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(head.as_bytes())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn program() -> Option<&'static Path> {
