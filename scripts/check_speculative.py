@@ -42,7 +42,7 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--max-tokens", type=int, default=64)
-    parser.add_argument("--long", type=int, default=448, help="tokens of the long continuation")
+    parser.add_argument("--long", type=int, default=2000, help="tokens of the long continuation")
     options = parser.parse_args()
     plain, drafted = ["--temperature", "0"], ["--speculative"]
     texts = prompts(options.data, options.prompts)
