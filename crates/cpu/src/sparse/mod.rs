@@ -11,7 +11,8 @@
 //! memory is linear in T.
 //!
 //! Every sum has an order that depends on the sizes alone, and a pair's score is the same bits in whatever span, block or
-//! cache it is computed: results do not depend on threads, and training, prefill and decoding select the same keys.
+//! cache it is computed: results do not depend on threads, and the same queries and keys select the same in training,
+//! prefill and decoding.
 
 // Blocks of registers are indexed by row and column everywhere: iterators would hide which is which.
 #![allow(clippy::needless_range_loop)]

@@ -135,7 +135,5 @@ fn assert_close(what: &str, found: &[f64], wanted: &[f64], tolerance: f64) {
     assert_eq!(found.len(), wanted.len(), "{what}: length");
     let size = wanted.iter().map(|w| w * w).sum::<f64>().sqrt();
     let off = found.iter().zip(wanted).map(|(f, w)| (f - w) * (f - w)).sum::<f64>().sqrt();
-    // Where terms cancel altogether, their rounding is left: relative to the terms, which are about 1.
-    let size = size.max(0.01 * (wanted.len() as f64).sqrt());
-    assert!(off <= tolerance * size, "{what}: off by {:.2e}", off / size);
+    assert!(off <= tolerance * size.max(1e-6), "{what}: off by {:.2e}", off / size);
 }
