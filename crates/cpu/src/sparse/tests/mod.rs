@@ -135,5 +135,9 @@ fn assert_close(what: &str, found: &[f64], wanted: &[f64], tolerance: f64) {
     assert_eq!(found.len(), wanted.len(), "{what}: length");
     let size = wanted.iter().map(|w| w * w).sum::<f64>().sqrt();
     let off = found.iter().zip(wanted).map(|(f, w)| (f - w) * (f - w)).sum::<f64>().sqrt();
+    if size == 0.0 {
+        // A softmax over one key has no gradient: what is left is the rounding of terms of about 1.
+        return assert!(off <= 4.0 * f64::from(f32::EPSILON), "{what}: {off:.2e}, not 0");
+    }
     assert!(off <= tolerance * size.max(1e-6), "{what}: off by {:.2e}", off / size);
 }
