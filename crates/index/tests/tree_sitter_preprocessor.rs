@@ -73,3 +73,41 @@ fn headers_that_include_one_another_and_macros_that_name_themselves_end() {
     let two = "#include \"one.h\"\n#define B A\n#if B + A > B(1)\nvoid g() {}\n#endif\n";
     assert_eq!(functions(&parse(&[("one.h", one), ("two.h", two)])), ["f", "g"]);
 }
+
+#[test]
+fn what_another_header_defines_is_called_beside_the_default() {
+    let lib = "\
+#ifndef LIB_ASSERT
+#define LIB_ASSERT(x) (x ? (void)0 : fail())
+#endif
+#if !defined(LIB_FREE)
+#define LIB_FREE(p) release(p)
+#endif
+void fail();
+void release(int* p);
+inline int twice(int n) { LIB_ASSERT(n > 0); return 2 * n; }
+inline void drop(int* p) { LIB_FREE(p); }
+";
+    let test = "\
+struct Failure { Failure(const char* text) {} };
+#define LIB_ASSERT(x) if (!(x)) throw Failure(#x)
+";
+    let plain = "#include \"lib.h\"\nvoid release(int* p) {}\nvoid fail() {}\nint four() { return twice(2); }\n";
+    let own = "#define LIB_FREE(p) own_free(p)\n#include \"lib.h\"\nvoid own_free(int* p) {}\n";
+    let files = [("lib.h", lib), ("test.h", test), ("plain.cc", plain), ("own.cc", own)];
+    let project = parse(&files);
+    // What a source defines for itself says nothing of the header.
+    let wanted = [
+        "twice -> Failure::Failure(const char*)",
+        "twice -> fail()",
+        "drop -> release(int*)",
+        "four -> twice(int)",
+    ];
+    assert_eq!(calls(&project), wanted);
+}
+
+#[test]
+fn the_standard_library_says_how_new_it_is() {
+    let source = "#include <string>\n#if __GLIBCXX__ >= 20080306\nvoid recent() {}\n#else\nvoid old() {}\n#endif\n";
+    assert_eq!(functions(&parse(&[("a.cc", source)])), ["recent"]);
+}

@@ -273,7 +273,8 @@ impl<'a> Condition<'a> {
                     .collect();
                 let arguments = self.group();
                 let arguments: Vec<&str> = split_arguments(arguments);
-                let definition = Macro { parameters: None, body, role: Role::Other, file: 0 };
+                let definition =
+                    Macro { parameters: None, body, role: Role::Other, file: 0, default: false };
                 let text = expand(&definition, &parameters, &arguments)?;
                 let condition = Condition::new(&text, self.environment, self.budget);
                 Condition { expansions, assume, ..condition }.value()

@@ -2,7 +2,7 @@
 
 use super::body::Body;
 use super::lexer::{Kind, lex};
-use super::macros::{Role, expand};
+use super::macros::{Macro, Role, expand};
 use super::source::Source;
 use super::types::name;
 use super::value::{Callee, Value};
@@ -54,6 +54,7 @@ impl Body<'_, '_> {
                     })
                     .collect();
                 let expansion = expand(definition, parameters, &arguments)?;
+                self.read_instead(definition, text, &arguments);
                 *i = source.past(at + 1);
                 expansion
             }
@@ -82,6 +83,34 @@ impl Body<'_, '_> {
         self.expanding.pop();
         Some(value)
     }
+
+    /// Reads what a use of a header's default stands for where another header has defined the macro: both are called.
+    fn read_instead(&mut self, default: &Macro, text: &str, arguments: &[&str]) {
+        let symbols = self.symbols;
+        if !symbols.headers[self.file as usize] {
+            return;
+        }
+        let other = symbols.macros.instead(text, default, &symbols.headers);
+        let Some((other, parameters)) = other.and_then(|o| Some((o, o.parameters.as_ref()?)))
+        else {
+            return;
+        };
+        let Some(expansion) = expand(other, parameters, arguments) else { return };
+        self.expanded += expansion.len();
+        if self.expanded > LONGEST_EXPANSION {
+            return;
+        }
+        let tokens = lex(&expansion);
+        let inner = Source::new(&expansion, &tokens);
+        self.expanding.push(name(text));
+        if is_statement(&inner) {
+            self.statements(&inner, 0, inner.len());
+        } else {
+            self.expression(&inner, &mut 0, inner.len(), 0);
+        }
+        self.expanding.pop();
+    }
+
     /// Reads what a macro stands for. Where it leaves its last operand open, as `if (ok) ; else out() = message()` does
     /// before `<< x`, it is read together with the rest of its statement.
     fn expanded(&mut self, source: &Source, i: &mut usize, end: usize, mut text: String) -> Value {

@@ -26,14 +26,23 @@ pub(crate) struct Token {
     pub(crate) end: u32,
 }
 
+/// A `#define` line: its byte range.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Define {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    /// Whether it counts only where nothing else has defined the name, as in `#ifndef NAME`.
+    pub(crate) default: bool,
+}
+
 /// The tokens of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
     pub(crate) list: Vec<Token>,
     /// For every bracket the index of its partner; for the others, and for brackets without one, their own.
     pub(crate) mate: Vec<u32>,
-    /// Byte ranges of the `#define` lines that count.
-    pub(crate) defines: Vec<(u32, u32)>,
+    /// The `#define` lines that count.
+    pub(crate) defines: Vec<Define>,
     /// The preprocessor's lines.
     pub(crate) directives: Vec<Directive>,
     /// Byte place of the first bracket without a partner.

@@ -14,6 +14,8 @@ pub(crate) struct Macro {
     pub(crate) role: Role,
     /// The file that defines it.
     pub(crate) file: u32,
+    /// Whether it counts only where nothing else has defined the name.
+    pub(crate) default: bool,
 }
 
 /// What a macro does to the declarations around it.
@@ -43,10 +45,11 @@ impl Macros {
         let mut table: FxHashMap<String, Macro> = FxHashMap::default();
         let mut others: FxHashMap<String, Vec<Macro>> = FxHashMap::default();
         for (file, (text, tokens)) in files.enumerate() {
-            for &(start, end) in &tokens.defines {
-                let line = text.get(start as usize..end as usize).unwrap_or("");
+            for define in &tokens.defines {
+                let line = text.get(define.start as usize..define.end as usize).unwrap_or("");
                 let Some((name, mut definition)) = read(line) else { continue };
                 definition.file = file as u32;
+                definition.default = define.default;
                 match table.get_mut(&name) {
                     None => {
                         table.insert(name, definition);
@@ -78,12 +81,25 @@ impl Macros {
         sees: impl Fn(u32) -> bool,
         headers: &[bool],
     ) -> Option<&Macro> {
-        let first = self.table.get(name)?;
-        let all = || std::iter::once(first).chain(self.others.get(name).into_iter().flatten());
-        all()
+        self.table.get(name)?;
+        self.all(name)
             .find(|definition| definition.file == file)
-            .or_else(|| all().find(|definition| sees(definition.file)))
-            .or_else(|| all().find(|definition| headers[definition.file as usize]))
+            .or_else(|| self.all(name).find(|definition| sees(definition.file)))
+            .or_else(|| self.all(name).find(|definition| headers[definition.file as usize]))
+    }
+
+    /// What takes the place of a default that one of the `headers` has seen: the definition of another header, for those
+    /// who include that one first.
+    pub(crate) fn instead(&self, name: &str, seen: &Macro, headers: &[bool]) -> Option<&Macro> {
+        if !seen.default || !headers[seen.file as usize] {
+            return None;
+        }
+        self.all(name).find(|other| !other.default && headers[other.file as usize])
+    }
+
+    /// All definitions of a name.
+    fn all(&self, name: &str) -> impl Iterator<Item = &Macro> {
+        self.table.get(name).into_iter().chain(self.others.get(name).into_iter().flatten())
     }
 
     /// The macros that stand for one name: (macro, name), in the macros' order.
@@ -202,7 +218,7 @@ fn read(line: &str) -> Option<(String, Macro)> {
         rest = &inner[close + 1..];
     }
     let body = rest.replace("\\\r\n", " ").replace("\\\n", " ").trim().to_owned();
-    Some((name.to_owned(), Macro { parameters, body, role: Role::Other, file: 0 }))
+    Some((name.to_owned(), Macro { parameters, body, role: Role::Other, file: 0, default: false }))
 }
 
 /// The text that a use of a function-like macro stands for; `None` if the arguments do not fit.

@@ -34,7 +34,6 @@ pub(crate) fn value(name: &str, is_c: bool) -> Option<Option<i64>> {
         | "__GNUG__"
         | "__ELF__"
         | "_GNU_SOURCE"
-        | "__GLIBCXX__"
         | "__SSE__"
         | "__SSE2__"
         | "__MMX__"
@@ -54,6 +53,8 @@ pub(crate) fn value(name: &str, is_c: bool) -> Option<Option<i64>> {
         | "__is_identifier" => Some(1),
         "__clang_major__" => Some(18),
         "_GLIBCXX_RELEASE" => Some(12),
+        // The day of release, as digits.
+        "__GLIBCXX__" => Some(20_220_819),
         "__GLIBC_MINOR__" => Some(36),
         "__SIZEOF_INT128__" | "__SIZEOF_LONG_DOUBLE__" => Some(16),
         "__SIZEOF_POINTER__"

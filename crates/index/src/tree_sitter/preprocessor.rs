@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::conditions::{self, Environment};
 use super::directives::{Directive, DirectiveKind};
 use super::includes::{Resolver, operand};
-use super::lexer::{Kind, Token, Tokens};
+use super::lexer::{Define, Kind, Token, Tokens};
 use super::types::{Name, name};
 
 /// Includes within includes that are followed.
@@ -132,8 +132,8 @@ enum State<'a> {
 struct Verdict {
     /// Ranges of tokens that do not count.
     inactive: Vec<(u32, u32)>,
-    /// Byte ranges of the `#define` lines that count.
-    defines: Vec<(u32, u32)>,
+    /// The `#define` lines that count.
+    defines: Vec<Define>,
     includes: Vec<u32>,
 }
 
@@ -143,6 +143,8 @@ struct Group {
     outer: bool,
     /// Whether one of its branches has been taken.
     taken: bool,
+    /// The name that the text which follows wants undefined, as in `#ifndef NAME`.
+    absent: Option<Name>,
 }
 
 struct Walker<'a> {
@@ -211,8 +213,11 @@ impl<'a> Walker<'a> {
             let was = active;
             match directive.kind {
                 DirectiveKind::Define if active => {
-                    verdict.defines.push((directive.start, directive.end));
                     let (macro_name, rest) = definition(operand);
+                    let absent = Some(name(macro_name));
+                    let default = groups.iter().any(|group| group.absent == absent);
+                    let Directive { start, end, .. } = *directive;
+                    verdict.defines.push(Define { start, end, default });
                     self.note(macro_name, Some(rest), &mut defined);
                 }
                 DirectiveKind::Undef if active => {
@@ -228,6 +233,9 @@ impl<'a> Walker<'a> {
                         conditions::takes(directive.kind, operand, other, &seen)
                     };
                     active = branch(directive.kind, active, &mut groups, takes);
+                    if let Some(group) = groups.last_mut() {
+                        group.absent = absent(directive.kind, operand);
+                    }
                 }
             }
             match (was, active) {
@@ -283,7 +291,7 @@ fn branch(
         DirectiveKind::Endif => groups.pop().map_or(active, |group| group.outer),
         DirectiveKind::If | DirectiveKind::Ifdef | DirectiveKind::Ifndef => {
             let taken = active && takes();
-            groups.push(Group { outer: active, taken });
+            groups.push(Group { outer: active, taken, absent: None });
             taken
         }
         _ => {
@@ -293,6 +301,21 @@ fn branch(
             counts
         }
     }
+}
+
+/// The name that a branch wants undefined.
+fn absent(kind: DirectiveKind, operand: &str) -> Option<Name> {
+    let wanted = match kind {
+        DirectiveKind::Ifndef => Some(operand),
+        DirectiveKind::If => operand
+            .trim_start()
+            .strip_prefix('!')
+            .and_then(|rest| rest.trim_start().strip_prefix("defined")),
+        _ => None,
+    };
+    let mut words = conditions::words(wanted?);
+    let only = words.next().map(name);
+    if words.next().is_none() { only } else { None }
 }
 
 /// For every directive that begins a branch: whether its group has another branch after it, or nothing in it that could
