@@ -166,21 +166,7 @@ mod tests {
 
     use super::*;
     use crate::Preset;
-
-    fn small(preset: Preset) -> ModelConfig {
-        let mut config = ModelConfig {
-            n_layer: 3,
-            n_embd: 64,
-            n_head: 4,
-            n_kv_head: 2,
-            sequence_len: 48,
-            vocab_size: 301,
-            window_pattern: "SL".into(),
-            ..ModelConfig::default()
-        };
-        config.apply_preset(preset);
-        config
-    }
+    use crate::testing::small;
 
     fn plan(graph: &Graph) -> Plan {
         Plan::new(graph, &|_, _| 0).unwrap()

@@ -26,6 +26,8 @@ mod layers;
 mod options;
 mod parameters;
 mod safetensors_file;
+#[cfg(test)]
+mod testing;
 mod validate;
 mod weights;
 

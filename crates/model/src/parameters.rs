@@ -262,6 +262,7 @@ const GATE: Init = Init::Uniform { low: 0.0, high: 0.02 };
 mod tests {
     use super::*;
     use crate::Proportions;
+    use crate::testing::small;
 
     #[test]
     fn options_add_the_parameters_of_the_reference() {
@@ -286,21 +287,6 @@ mod tests {
         assert_eq!(shape(&parameters, "transformer.h.0.mhc.score_mix.weight"), [16, 16]);
         assert_eq!(shape(&parameters, "mtp.proj.weight"), [64, 128]);
         assert_eq!(shape(&parameters, "mtp.block.attn.c_k.weight"), [32, 64]);
-    }
-
-    fn small(preset: Preset) -> ModelConfig {
-        let mut config = ModelConfig {
-            n_layer: 3,
-            n_embd: 64,
-            n_head: 4,
-            n_kv_head: 2,
-            sequence_len: 48,
-            vocab_size: 301,
-            window_pattern: "SL".into(),
-            ..ModelConfig::default()
-        };
-        config.apply_preset(preset);
-        config
     }
 
     fn shape<'a>(parameters: &'a [Parameter], name: &str) -> &'a [usize] {

@@ -1,6 +1,9 @@
 //! Generation with caches computes what the model computes without them.
 
-use kiln_cpu::{Context, Cpu, Isa};
+mod common;
+
+use common::executor;
+use kiln_cpu::Cpu;
 use kiln_graph::{Executor, Feed};
 use kiln_model::{Compute, ModelConfig, Preset, decode_graph, logits_graph};
 use kiln_train::generate::{Flow, Generator};
@@ -32,28 +35,6 @@ fn config(preset: Preset, sequence_len: usize) -> ModelConfig {
 fn configs() -> Vec<ModelConfig> {
     let presets = [Preset::Classic, Preset::Modern];
     presets.into_iter().flat_map(|p| [96, 512].map(|length| config(p, length))).collect()
-}
-
-fn uniform(rng: &mut ChaCha8Rng) -> f32 {
-    (rng.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0
-}
-
-/// An executor with parameters under which every part of the model counts, unlike initial values, where output layers
-/// are zero and logits next to nothing.
-fn executor(config: &ModelConfig) -> Cpu {
-    let mut cpu = Cpu::new(Context::new(Isa::detect(), 2));
-    let mut rng = ChaCha8Rng::seed_from_u64(11);
-    for parameter in config.parameters() {
-        let ty = parameter.tensor_type();
-        let scale = if parameter.shape.len() == 2 && !parameter.name.contains("embed") {
-            2.0 / (parameter.shape[1] as f32).sqrt()
-        } else {
-            0.7
-        };
-        let values: Vec<f32> = (0..ty.len()).map(|_| scale * uniform(&mut rng)).collect();
-        cpu.write(&parameter.name, ty, &values).unwrap();
-    }
-    cpu
 }
 
 fn tokens(count: usize, seed: u64) -> Vec<u32> {
@@ -115,7 +96,7 @@ fn assert_greedy(cpu: &mut Cpu, config: &ModelConfig, prompt: &[u32], made: &[u3
 #[test]
 fn greedy_generation_equals_greedy_decoding_without_a_cache() {
     for config in configs() {
-        let mut cpu = executor(&config);
+        let mut cpu = executor(&config, Compute::F32);
         let mut one = Generator::new(&mut cpu, &config, Compute::F32, 1, 320).unwrap();
         for length in [1, 15, 16, 17, 64, 100, 300] {
             let prompt = tokens(length, length as u64);
@@ -129,7 +110,7 @@ fn greedy_generation_equals_greedy_decoding_without_a_cache() {
 #[test]
 fn rows_of_one_prompt_are_equal_when_greedy() {
     for config in configs() {
-        let mut cpu = executor(&config);
+        let mut cpu = executor(&config, Compute::F32);
         let mut three = Generator::new(&mut cpu, &config, Compute::F32, 3, 128).unwrap();
         for length in [1, 17, 100] {
             let prompt = tokens(length, 5 + length as u64);
@@ -147,7 +128,7 @@ fn a_prompt_may_fill_the_room() {
         for (capacity, length) in
             [(1, 1), (2, 1), (15, 14), (16, 16), (20, 18), (70, 67), (260, 258)]
         {
-            let mut cpu = executor(&config);
+            let mut cpu = executor(&config, Compute::F32);
             let mut generator =
                 Generator::new(&mut cpu, &config, Compute::F32, 1, capacity).unwrap();
             let prompt = tokens(length, 3);
@@ -162,7 +143,7 @@ fn a_prompt_may_fill_the_room() {
 #[test]
 fn a_second_generation_sees_nothing_of_the_first() {
     let config = config(Preset::Modern, 96);
-    let mut cpu = executor(&config);
+    let mut cpu = executor(&config, Compute::F32);
     let mut generator = Generator::new(&mut cpu, &config, Compute::F32, 2, 128).unwrap();
     let prompt = tokens(20, 1);
     let first = generate(&mut generator, &mut cpu, &prompt, 10, 2);
@@ -173,7 +154,7 @@ fn a_second_generation_sees_nothing_of_the_first() {
 #[test]
 fn a_row_that_stops_is_not_heard_again() {
     let config = config(Preset::Modern, 96);
-    let mut cpu = executor(&config);
+    let mut cpu = executor(&config, Compute::F32);
     let mut generator = Generator::new(&mut cpu, &config, Compute::F32, 2, 64).unwrap();
     let mut heard = [0; 2];
     let made = generator.generate(&mut cpu, &tokens(5, 1), 10, GREEDY, |row, _| {
@@ -186,7 +167,7 @@ fn a_row_that_stops_is_not_heard_again() {
 #[test]
 fn masked_tokens_are_never_made() {
     let config = config(Preset::Classic, 96);
-    let mut cpu = executor(&config);
+    let mut cpu = executor(&config, Compute::F32);
     let mut generator = Generator::new(&mut cpu, &config, Compute::F32, 1, 64).unwrap();
     let free = generate(&mut generator, &mut cpu, &tokens(9, 3), 12, 1).remove(0);
     generator.mask(vec![free[0]]);
@@ -198,7 +179,7 @@ fn masked_tokens_are_never_made() {
 #[test]
 fn prompts_that_do_not_fit_are_refused() {
     let config = config(Preset::Classic, 96);
-    let mut cpu = executor(&config);
+    let mut cpu = executor(&config, Compute::F32);
     let mut generator = Generator::new(&mut cpu, &config, Compute::F32, 1, 8).unwrap();
     let mut refused = |prompt: &[u32]| {
         let result = generator.generate(&mut cpu, prompt, 1, GREEDY, |_, _| Flow::Continue);
@@ -217,7 +198,7 @@ fn cached_logits_equal_uncached_logits_in_rows_of_different_lengths() {
     const DECODED: usize = 50;
     let rows = LENGTHS.len();
     for config in configs() {
-        let mut cpu = executor(&config);
+        let mut cpu = executor(&config, Compute::F32);
         let texts = [0, 1, 2, 3].map(|row| tokens(LENGTHS[row] + DECODED, 40 + row as u64));
         let expected = texts.each_ref().map(|text| uncached(&mut cpu, &config, text));
         let mut prepare = |tokens| {
@@ -257,7 +238,7 @@ fn cached_logits_equal_uncached_logits_in_rows_of_different_lengths() {
 #[test]
 fn pieces_of_a_prompt_add_up() {
     for config in configs() {
-        let mut cpu = executor(&config);
+        let mut cpu = executor(&config, Compute::F32);
         let text = tokens(300, 9);
         let expected = uncached(&mut cpu, &config, &text);
         for pieces in [vec![256, 44], vec![1; 40], vec![16, 1, 16, 64, 200], vec![300]] {

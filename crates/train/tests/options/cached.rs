@@ -3,7 +3,8 @@
 use kiln_graph::{Executor, Feed};
 use kiln_model::{Compute, ModelConfig, decode_graph, logits_graph};
 
-use crate::models::{self, VOCAB, executor, tokens};
+use crate::common::executor;
+use crate::models::{self, VOCAB, tokens};
 
 /// Of the prompts.
 const LENGTHS: [usize; 3] = [1, 37, 64];

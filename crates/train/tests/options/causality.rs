@@ -3,7 +3,8 @@
 use kiln_graph::{Executor, Feed};
 use kiln_model::{Compute, logits_graph};
 
-use crate::models::{self, SEQUENCE, VOCAB, executor, tokens};
+use crate::common::executor;
+use crate::models::{self, SEQUENCE, VOCAB, tokens};
 
 /// Changing a token, and all after it, changes no logit before it, to the last bit.
 #[test]

@@ -2,6 +2,8 @@
 
 mod cached;
 mod causality;
+#[path = "../common/mod.rs"]
+mod common;
 mod mixing;
 mod models;
 mod recomputed;

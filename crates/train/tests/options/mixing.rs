@@ -6,7 +6,7 @@ use kiln_graph::{Executor, Feed, Graph, GraphError, TensorType, ValueId, differe
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::models::uniform;
+use crate::common::uniform;
 
 const ROWS: usize = 96;
 const WIDTH: usize = 32;

@@ -5,7 +5,8 @@ use kiln_model::{Compute, ModelConfig, Preset};
 use kiln_train::micro_batch::{MicroBatches, Step, dropout_key};
 use kiln_train::programs::{gradient_name, training_graph};
 
-use crate::models::{self, executor, tokens};
+use crate::common::executor;
+use crate::models::{self, tokens};
 
 const ROWS: usize = 2;
 const TOKENS: usize = 64;

@@ -6,7 +6,8 @@ use kiln_train::generate::{Flow, Generator};
 use kiln_train::sampler::Sampling;
 use kiln_train::speculate::Speculator;
 
-use crate::models::{self, VOCAB, executor, tokens};
+use crate::common::executor;
+use crate::models::{self, VOCAB, tokens};
 
 /// Models with a block that drafts: alone, and beside every other option.
 fn with_drafts() -> Vec<(&'static str, ModelConfig)> {
