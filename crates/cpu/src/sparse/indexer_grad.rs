@@ -5,7 +5,7 @@ use super::backward::Span;
 use super::forward::write_row;
 use super::gather::GROUP;
 use super::indexer::lanes;
-use super::lists::{Lists, Source};
+use super::lists::{Lists, Source, places};
 use super::tiles::Tiles;
 use super::{Dims, KEYS, QUERIES, SPAN, Sparse, packed};
 use crate::Context;
@@ -39,10 +39,6 @@ pub(super) struct Shared<'a, E> {
 /// Values in the packed queries of a position.
 fn packed_heads<E: Sparse>(dims: &Dims) -> usize {
     lanes::<E>(dims.heads) * E::PER_LANE * packed::<E>(dims.width)
-}
-
-fn places(dims: &Dims) -> usize {
-    lines(dims.top_k.min(dims.positions)) + LINE
 }
 
 /// f32 values of [`Shared`].

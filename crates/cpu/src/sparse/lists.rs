@@ -41,11 +41,15 @@ struct Sizes {
     words: usize,
 }
 
+/// Places for the keys of a query: a vector is written where a list ends.
+pub(super) fn places(dims: &Dims) -> usize {
+    lines(dims.top_k.min(dims.positions)) + LINE
+}
+
 impl Sizes {
     fn new(dims: &Dims) -> Self {
         let units = Units { rows: dims.b, t: dims.t };
-        // A vector is written where a list ends.
-        let places = lines(dims.top_k.min(dims.positions)) + LINE;
+        let places = places(dims);
         let (queries, span) = (units.queries(), units.in_span() * units.queries());
         Sizes { queries, span, places, blocks: dims.key_blocks(), words: dims.words() }
     }
@@ -150,7 +154,7 @@ pub(super) fn end(dims: &Dims, start: Option<&[i32]>, row: usize, query: usize) 
 }
 
 /// Distance between rows of scores.
-fn score_row(dims: &Dims) -> usize {
+pub(super) fn score_row(dims: &Dims) -> usize {
     dims.positions.next_multiple_of(TILE)
 }
 

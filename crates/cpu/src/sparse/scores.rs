@@ -1,9 +1,9 @@
 //! The indexer's scores as they are, and their gradients: to look at, and to test with.
 
 use super::backward::Span;
-use super::indexer::{PART, Part, TILE, lanes, pack_keys, packed_row_len, score};
+use super::indexer::{PART, Part, lanes, pack_keys, packed_row_len, score};
 use super::indexer_grad::{self, IndexerGradients};
-use super::lists::{self, Cuts, Room, Source};
+use super::lists::{self, Cuts, Room, Source, score_row};
 use super::{Dims, Indexer, QUERIES, SPAN, Sparse, Units, check_len, check_scratch};
 use crate::attention::rough::Rough;
 use crate::attention::scratch::{LINE, align, len_of, lines, take, take_of};
@@ -17,10 +17,6 @@ fn all_keys(dims: &Dims) -> Dims {
 
 fn check<E>(x: &Indexer<'_, E>, dims: &Dims) {
     Dims { local: 1, top_k: 1, positions: dims.t, ..*dims }.check_indexer(x);
-}
-
-fn score_row(dims: &Dims) -> usize {
-    dims.t.next_multiple_of(TILE)
 }
 
 fn thread_len<E: Sparse>(dims: &Dims) -> usize {

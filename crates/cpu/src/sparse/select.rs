@@ -78,10 +78,10 @@ fn ranked<S: Simd>(s: S, scores: &[f32], n: usize, wanted: usize, buffer: &mut [
     let (mut left, mut rank, mut kept) = (n, wanted, false);
     while left > FEW {
         let (low, high) = bracket(s, if kept { buffer } else { scores }, left, rank);
-        let from = if kept { buffer.as_ptr() } else { scores.as_ptr() };
+        let to = buffer.as_mut_ptr();
+        let from = if kept { to.cast_const() } else { scores.as_ptr() };
         // SAFETY: the lengths were checked above; where values are kept in place, writing trails reading.
-        let (above, within) =
-            unsafe { keep_between(s, from, left, (low, high), buffer.as_mut_ptr()) };
+        let (above, within) = unsafe { keep_between(s, from, left, (low, high), to) };
         if above >= rank || rank > above + within {
             // The sample misled.
             (left, rank, kept) = (n, wanted, false);

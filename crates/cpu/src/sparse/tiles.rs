@@ -176,11 +176,17 @@ impl<'a> Tiles<'a> {
                 for (i, row) in rows.iter_mut().enumerate().take(n) {
                     *row = (group - first) as u16;
                     let (list, _) = lists.keys(lists.number(number, i), block);
-                    for four in list.chunks(GROUP) {
-                        let mut all = [four[four.len() - 1]; GROUP];
-                        all[..four.len()].copy_from_slice(four);
-                        (keys[group], owners[group]) = (u32::from_le_bytes(all), i as u8);
-                        for m in four.len()..GROUP {
+                    let (whole, rest) = list.as_chunks::<GROUP>();
+                    for four in whole {
+                        keys[group] = u32::from_le_bytes(*four);
+                        owners[group] = i as u8;
+                        group += 1;
+                    }
+                    if let Some(last) = rest.last() {
+                        let four = std::array::from_fn(|m| *rest.get(m).unwrap_or(last));
+                        keys[group] = u32::from_le_bytes(four);
+                        owners[group] = i as u8;
+                        for m in rest.len()..GROUP {
                             repeats[repeat] = (GROUP * (group - first) + m) as u16;
                             repeat += 1;
                         }
