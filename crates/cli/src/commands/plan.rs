@@ -11,6 +11,7 @@ use kiln_train::programs::{evaluation_graph, optimizer_step_graph, training_grap
 use serde::Serialize;
 
 use crate::args::{Globals, TableFormat};
+use crate::error::Advised;
 use crate::init_from::Source;
 use crate::location::Paths;
 use crate::machine;
@@ -38,9 +39,9 @@ pub struct PlanArgs {
     /// TOML file of options, as of `kiln train`
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Tokens of the vocabulary, where no tokenizer is named
-    #[arg(long, value_name = "N", default_value_t = VOCABULARY)]
-    vocab_size: usize,
+    /// Tokens of the vocabulary, where neither a tokenizer nor a checkpoint says how many there are [default: 32768]
+    #[arg(long, value_name = "N")]
+    vocab_size: Option<usize>,
     #[command(flatten)]
     options: RunOptions,
     #[command(flatten)]
@@ -93,13 +94,12 @@ pub fn run(mut args: PlanArgs, globals: &Globals, console: &Console) -> anyhow::
     let options = args.options.over(file);
     let source =
         options.init_from.as_ref().map(|from| Source::open(from, &mut paths)).transpose()?;
-    let vocab = match (&options.tokenizer, &source) {
-        (Some(folder), _) => Tokenizer::load(paths.local(folder)?)?.vocab_size(),
-        (None, Some(source)) => source.model().vocab_size,
-        (None, None) => args.vocab_size,
-    };
+    let vocab = vocabulary(&options, source.as_ref(), args.vocab_size, &mut paths)?;
     let mut config = options.resolve_over(source.as_ref().map(Source::model), vocab)?;
     notice(&config.model).into_iter().for_each(|notice| console.note(notice));
+    if let Some(source) = &source {
+        source.initialise(&config.model, console)?;
+    }
     config.train.dtype = machine::compute(options.dtype)?;
     let report = report(config, &machine::context(globals)?)?;
     if args.format.json {
@@ -107,6 +107,32 @@ pub fn run(mut args: PlanArgs, globals: &Globals, console: &Console) -> anyhow::
     }
     let table = table(&report);
     output::print(|out| table.write(out))
+}
+
+/// Tokens of the vocabulary that a run with these options has.
+fn vocabulary(
+    options: &RunOptions,
+    source: Option<&Source>,
+    given: Option<usize>,
+    paths: &mut Paths<'_>,
+) -> anyhow::Result<usize> {
+    let counted = match (&options.tokenizer, source) {
+        (Some(folder), source) => {
+            let tokenizer = Tokenizer::load(paths.local(folder)?)?;
+            if let Some(source) = source {
+                source.expect_tokenizer(&tokenizer, folder)?;
+            }
+            ("--tokenizer", tokenizer.vocab_size())
+        }
+        (None, Some(source)) => ("--init-from", source.model().vocab_size),
+        (None, None) => return Ok(given.unwrap_or(VOCABULARY)),
+    };
+    if given.is_some() {
+        let message = format!("--vocab-size cannot be used with {}", counted.0);
+        let hint = format!("{} says that there are {} tokens", counted.0, counted.1);
+        return Err(Advised::new(message, hint).usage());
+    }
+    Ok(counted.1)
 }
 
 /// Plans a run's graphs on a machine.

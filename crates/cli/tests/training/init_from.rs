@@ -201,3 +201,21 @@ fn a_plan_follows_the_checkpoint_too() {
     let more = total("--init-from base --smear --backout");
     assert_eq!(more, total("--init-from base") + 24 + 1 + 1);
 }
+
+#[test]
+fn a_plan_refuses_what_training_would() {
+    let project = with_classic_run();
+    let refused = |flags: &str, code: i32, part: &str| {
+        project.run(&format!("plan --init-from base {flags}")).fails(code, &[part]);
+    };
+    refused("--vocab-size 600", 2, "--vocab-size cannot be used with --init-from");
+    refused(
+        "--aspect-ratio 64 --head-dim 64",
+        1,
+        "does not fit: transformer.wte.weight is [512, 32]",
+    );
+    project.run("tokenizer train --data docs --out tok2 --vocab-size 300").success();
+    refused("--tokenizer tok2", 1, "the vocabulary of tok2 (300 tokens)");
+    let named = "plan --tokenizer tok2 --vocab-size 300";
+    project.run(named).fails(2, &["--vocab-size cannot be used with --tokenizer"]);
+}

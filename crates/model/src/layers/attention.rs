@@ -84,6 +84,7 @@ impl Layers<'_> {
         let values = self.write_cache(&block.cache("v"), v, cache)?;
         self.graph.attention_cached(q, (keys, values), self.start, window)
     }
+
     /// Attention to the keys that an indexer selects; it reads the normed x `[B, T, C]` too.
     fn sparse_attention(
         &mut self,
