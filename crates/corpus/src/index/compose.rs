@@ -117,11 +117,33 @@ impl Composer<'_> {
             documents.push(self.beside(plan, &preamble, &body));
             return documents;
         }
-        let head = if preamble.is_empty() { preamble } else { preamble + "\n" };
-        for piece in fit::pieces(&head, &body, self.max_tokens, self.count) {
+        let parted = |lines: String| if lines.is_empty() { lines } else { lines + "\n" };
+        let (mut head, mut rest) = (parted(preamble), &body[..]);
+        // What has the includes in it begins with them; its later pieces need them as others do.
+        if plan.parts.iter().any(|part| self.units.list[part.unit as usize].has_preamble) {
+            let first = fit::pieces(&head, rest, self.max_tokens, self.count)[0];
+            documents.push(self.finish(plan, format!("{head}{first}")));
+            (head, rest) = (parted(self.includes(plan.file)), &rest[first.len()..]);
+        }
+        for piece in fit::pieces(&head, rest, self.max_tokens, self.count) {
             documents.push(self.finish(plan, format!("{head}{piece}")));
         }
         documents
+    }
+
+    /// The lines of a file that include others, as many as fit a quarter of a document.
+    fn includes(&self, file: FileId) -> String {
+        let preamble = assemble(
+            &self.project.files,
+            &slices(file, &self.project.files[file as usize].preamble),
+        );
+        let is_include = |line: &&str| {
+            let directive = line.trim_start().strip_prefix('#');
+            directive.is_some_and(|name| name.trim_start().starts_with("include"))
+        };
+        let lines: String = preamble.split_inclusive('\n').filter(is_include).collect();
+        let first = fit::pieces("", &lines, self.max_tokens / 4, self.count).first().copied();
+        first.filter(|lines| lines.ends_with('\n')).unwrap_or("").to_owned()
     }
 
     /// As many lines of the preamble as there is room for, then the body.

@@ -268,6 +268,23 @@ fn a_long_definition_is_cut_and_its_preamble_stays() {
 }
 
 #[test]
+fn every_piece_of_a_long_file_without_definitions_has_its_includes() {
+    let mut project = Builder::new();
+    let includes = "#include <a>\n#include <b>\n";
+    let file = project.file("a.cc", includes);
+    let rows: String = (0..80).map(|at| format!("ROW({at})\n")).collect();
+    project.text(file, &rows);
+    let project = project.finish();
+    let documents = texts(&project, limits(128));
+    assert!(documents.len() > 3);
+    let rest = documents[1..].iter().map(|text| text.split_once("<b>\n\n").unwrap());
+    let rest: Vec<_> =
+        rest.inspect(|(head, _)| assert_eq!(*head, "#include <a>\n#include ")).collect();
+    let bodies: String = rest.iter().map(|(_, body)| *body).collect();
+    assert_eq!(format!("{}{bodies}", documents[0]), project.files[0].text);
+}
+
+#[test]
 fn the_tail_of_the_preamble_goes_when_the_root_needs_its_room() {
     let mut project = Builder::new();
     let file = project.file("a.cc", "#include <a>\n#include <b>\n");
