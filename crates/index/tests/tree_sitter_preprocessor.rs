@@ -78,6 +78,9 @@ fn headers_that_include_one_another_and_macros_that_name_themselves_end() {
 fn what_another_header_defines_is_called_beside_the_default() {
     let lib = "\
 #ifndef LIB_ASSERT
+#ifdef LIB_QUIET
+#define LIB_LOUD 0
+#endif
 #define LIB_ASSERT(x) (x ? (void)0 : fail())
 #endif
 #if !defined(LIB_FREE)

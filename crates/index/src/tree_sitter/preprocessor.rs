@@ -233,7 +233,10 @@ impl<'a> Walker<'a> {
                         conditions::takes(directive.kind, operand, other, &seen)
                     };
                     active = branch(directive.kind, active, &mut groups, takes);
-                    if let Some(group) = groups.last_mut() {
+                    // After an `#endif` the group around it goes on as it was.
+                    if directive.kind != DirectiveKind::Endif
+                        && let Some(group) = groups.last_mut()
+                    {
                         group.absent = absent(directive.kind, operand);
                     }
                 }
