@@ -121,7 +121,7 @@ impl Composer<'_> {
         let (mut head, mut rest) = (parted(preamble), &body[..]);
         // What has the includes in it begins with them; its later pieces need them as others do.
         if plan.parts.iter().any(|part| self.units.list[part.unit as usize].has_preamble) {
-            let first = fit::pieces(&head, rest, self.max_tokens, self.count)[0];
+            let first = fit::first_piece(&head, rest, self.max_tokens, self.count);
             documents.push(self.finish(plan, format!("{head}{first}")));
             (head, rest) = (parted(self.includes(plan.file)), &rest[first.len()..]);
         }
@@ -142,8 +142,9 @@ impl Composer<'_> {
             directive.is_some_and(|name| name.trim_start().starts_with("include"))
         };
         let lines: String = preamble.split_inclusive('\n').filter(is_include).collect();
-        let first = fit::pieces("", &lines, self.max_tokens / 4, self.count).first().copied();
-        first.filter(|lines| lines.ends_with('\n')).unwrap_or("").to_owned()
+        let first = fit::first_piece("", &lines, self.max_tokens / 4, self.count);
+        // Half a line says nothing.
+        if first.ends_with('\n') { first.to_owned() } else { String::new() }
     }
 
     /// As many lines of the preamble as there is room for, then the body.

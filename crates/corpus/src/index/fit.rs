@@ -13,11 +13,21 @@ pub(crate) fn pieces<'a>(
     let mut pieces = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let (piece, after) = rest.split_at(longest_start(head, rest, max, count));
+        let piece = first_piece(head, rest, max, count);
         pieces.push(piece);
-        rest = after;
+        rest = &rest[piece.len()..];
     }
     pieces
+}
+
+/// The first of these pieces; nothing of an empty text.
+pub(crate) fn first_piece<'a>(
+    head: &str,
+    text: &'a str,
+    max: usize,
+    count: CountTokens<'_>,
+) -> &'a str {
+    &text[..longest_start(head, text, max, count)]
 }
 
 /// Bytes of a start of `text` that, after `head`, has at most `max` tokens.

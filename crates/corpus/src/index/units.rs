@@ -191,7 +191,7 @@ impl FileCutter<'_> {
             if tokens + more > max {
                 let text = &self.source().text[range.clone()];
                 let room = (max - tokens).saturating_sub(1);
-                let start = fit::pieces("", text, room, self.count).first().map_or(0, |s| s.len());
+                let start = fit::first_piece("", text, room, self.count).len();
                 // Half a line says nothing.
                 if text[..start].ends_with('\n') {
                     taken.push(range.start..range.start + start);
