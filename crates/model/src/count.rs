@@ -99,19 +99,12 @@ impl ModelConfig {
 
 #[cfg(test)]
 mod tests {
+    use crate::testing::small;
     use crate::{ModelConfig, Preset, Proportions};
 
     #[test]
     fn counts_of_the_small_reference_models() {
-        let mut config = ModelConfig {
-            n_layer: 3,
-            n_embd: 64,
-            n_head: 4,
-            n_kv_head: 2,
-            sequence_len: 48,
-            vocab_size: 301,
-            ..ModelConfig::default()
-        };
+        let mut config = small(Preset::Classic);
         assert_eq!(config.parameter_count().total(), 176_134);
         config.smear = true;
         assert_eq!(config.parameter_count().total(), 176_159);
@@ -128,13 +121,7 @@ mod tests {
     #[test]
     fn options_count_for_themselves() {
         let mut config = ModelConfig {
-            n_layer: 3,
-            n_embd: 64,
-            n_head: 4,
-            n_kv_head: 2,
             sequence_len: 96,
-            vocab_size: 301,
-            window_pattern: "SL".into(),
             engram: "0,-1".into(),
             mhc: true,
             mtp: true,
@@ -144,9 +131,8 @@ mod tests {
             dsa_local: 8,
             indexer_heads: 2,
             indexer_dim: 8,
-            ..ModelConfig::default()
+            ..small(Preset::Modern)
         };
-        config.apply_preset(Preset::Modern);
         let count = config.parameter_count();
         // q and output 64x64, k and v 32x64, an MLP of 4x64.
         let block = 2 * 64 * 64 + 2 * 32 * 64 + 2 * 4 * 64 * 64;
