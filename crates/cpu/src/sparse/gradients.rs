@@ -196,7 +196,9 @@ fn differentiate<S: Rough, E: Sparse>(
     assert!(ds.len() == n && sums.0.len() == n);
     for i in (0..n).step_by(S::LANES) {
         let left = (n - i).min(S::LANES);
-        let here = E::exp2(s, s.load(&scores[i..]));
+        let score = s.load(&scores[i..]);
+        // What is repeated counts for nothing.
+        let here = s.select_ge(score, s.splat(0.5 * LOWEST), E::exp2(s, score), s.splat(0.0));
         let gradient = s.mul(here, s.load(&dps[i..]));
         // SAFETY: `left` values are left in each.
         unsafe {
