@@ -1,12 +1,12 @@
-//! Speed of sparse attention in bf16 beside that of dense attention, measured by turns in the same run.
+//! Speed of sparse attention beside that of dense attention of the same type, measured by turns in the same run.
 //!
-//! `cargo run --release -p kiln-cpu --example sparse_attention [-- THREADS [T TOP_K H K D [ROUNDS]]]`
+//! `cargo run --release -p kiln-cpu --example sparse_attention [-- [f32] THREADS [T TOP_K H K D [ROUNDS]]]`
 //!
 //! "Implied" is the time of dense attention times the share of its pairs that are selected, and the indexer's multiply-adds
 //! (the scores of all pairs in both passes, twice those of the selected ones) at the rate of dense attention.
 
 use half::bf16;
-use kiln_cpu::sparse::{self, Gradients, Indexer, Inputs, Outputs, Saved};
+use kiln_cpu::sparse::{self, Gradients, Indexer, Inputs, Outputs, Saved, Sparse};
 use kiln_cpu::{Context, Isa, attention, peak};
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use std::time::Instant;
 const INDEXER: (usize, usize, usize) = (16, 32, 128);
 
 /// Reproducible values without pattern (SplitMix64, Steele et al. 2014), about normal.
-fn noise(len: usize, seed: u64) -> Vec<bf16> {
+fn noise<E: Sparse>(len: usize, seed: u64) -> Vec<E> {
     let mut state = seed << 32;
     let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -22,20 +22,20 @@ fn noise(len: usize, seed: u64) -> Vec<bf16> {
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32 - 0.5
     };
-    (0..len).map(|_| bf16::from_f32(2.0 * (next() + next() + next()))).collect()
+    (0..len).map(|_| E::from_f32(2.0 * (next() + next() + next()))).collect()
 }
 
-struct Bench {
+struct Bench<E> {
     dims: sparse::Dims,
     /// q, k, v, dout, iq, ik
-    inputs: [Vec<bf16>; 6],
+    inputs: [Vec<E>; 6],
     w: Vec<f32>,
-    out: Vec<bf16>,
+    out: Vec<E>,
     lse: Vec<f32>,
     threshold: Vec<f32>,
     boundary: Vec<i32>,
     /// Of q, k, v, iq, ik.
-    grads: [Vec<bf16>; 5],
+    grads: [Vec<E>; 5],
     dw: Vec<f32>,
     scratch: Vec<f32>,
 }
@@ -46,7 +46,7 @@ fn seconds(f: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-impl Bench {
+impl<E: Sparse> Bench<E> {
     fn new(cx: &Context, dims: sparse::Dims) -> Self {
         let sparse::Dims { b, t, h, k_heads, d, heads, width, .. } = dims;
         let lens = [h * d, k_heads * d, k_heads * d, h * d, heads * width, width];
@@ -55,17 +55,17 @@ impl Bench {
             seed += 1;
             noise(b * t * len, seed)
         });
-        let like = |i: usize| vec![bf16::ZERO; inputs[i].len()];
+        let like = |i: usize| vec![E::ZERO; inputs[i].len()];
         let (out, grads) = (like(0), [0, 1, 2, 4, 5].map(like));
-        let scratch = sparse::forward_scratch_len::<bf16>(cx, &dims)
-            .max(sparse::backward_scratch_len::<bf16>(cx, &dims))
-            .max(attention::forward_scratch_len::<bf16>(cx, &dense(&dims)))
-            .max(attention::backward_scratch_len::<bf16>(cx, &dense(&dims)));
+        let scratch = sparse::forward_scratch_len::<E>(cx, &dims)
+            .max(sparse::backward_scratch_len::<E>(cx, &dims))
+            .max(attention::forward_scratch_len::<E>(cx, &dense(&dims)))
+            .max(attention::backward_scratch_len::<E>(cx, &dense(&dims)));
         println!("scratch: {:.0} MB", scratch as f64 * 4e-6);
         Bench {
             dims,
             inputs,
-            w: noise(b * t * heads, 9).iter().map(|x| x.to_f32()).collect(),
+            w: noise(b * t * heads, 9),
             out,
             lse: vec![0.0; b * h * t],
             threshold: vec![0.0; b * t],
@@ -115,16 +115,21 @@ fn dense(dims: &sparse::Dims) -> attention::Dims {
     attention::Dims { b, t, h, k_heads, d, window: t }
 }
 
-fn measure(cx: &Context, [t, top_k, h, k_heads, d]: [usize; 5], rounds: usize) {
+fn measure<E: Sparse>(cx: &Context, [t, top_k, h, k_heads, d]: [usize; 5], rounds: usize) {
     let (heads, width, local) = INDEXER;
     let dims = sparse::Dims { b: 1, t, positions: t, h, k_heads, d, heads, width, local, top_k };
     println!(
         "T {t} top_k {top_k} local {local} H {h} K {k_heads} D {d}, indexer {heads} x {width}"
     );
-    let mut bench = Bench::new(cx, dims);
+    let mut bench = Bench::<E>::new(cx, dims);
     let (mut best, mut rate) = ([[f64::MAX; 2]; 2], 0.0f64);
     for _ in 0..rounds {
-        rate = rate.max(peak::register_rate_bf16(cx));
+        let found = if size_of::<E>() == 2 {
+            peak::register_rate_bf16(cx)
+        } else {
+            peak::register_rate(cx)
+        };
+        rate = rate.max(found);
         for (best, found) in best.iter_mut().zip([bench.dense(cx), bench.sparse(cx)]) {
             best.iter_mut().zip(found).for_each(|(best, found)| *best = best.min(found));
         }
@@ -160,22 +165,35 @@ fn measure(cx: &Context, [t, top_k, h, k_heads, d]: [usize; 5], rounds: usize) {
     );
 }
 
+fn measure_all<E: Sparse>(cx: &Context, sizes: &[[usize; 5]], rounds: usize) {
+    for sizes in sizes {
+        measure::<E>(cx, *sizes, rounds);
+    }
+}
+
 fn main() {
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let full = words.first().is_some_and(|word| word == "f32");
+    words.drain(..usize::from(full));
     let args: Vec<usize> =
-        std::env::args().skip(1).map(|a| a.parse().expect("arguments are numbers")).collect();
+        words.iter().map(|word| word.parse().expect("arguments are numbers")).collect();
     let isa = Isa::from_env().expect("KILN_ISA names an instruction set of this machine");
     let cx = Context::new(isa, args.first().copied().unwrap_or(2));
-    println!("{isa}, {} threads", cx.pool.threads());
-    if let [t, top_k, h, k_heads, d, ..] = args[1.min(args.len())..] {
-        return measure(&cx, [t, top_k, h, k_heads, d], args.get(6).copied().unwrap_or(5));
-    }
-    for sizes in [
+    println!("{isa}, {} threads, {}", cx.pool.threads(), if full { "f32" } else { "bf16" });
+    let mut sizes = vec![
         [8192, 1024, 6, 6, 128],
         [8192, 1024, 3, 3, 128],
         [8192, 1024, 2, 2, 128],
         [8192, 1024, 6, 6, 64],
         [8192, 4096, 6, 6, 128],
-    ] {
-        measure(&cx, sizes, 5);
+    ];
+    if let [t, top_k, h, k_heads, d, ..] = args[1.min(args.len())..] {
+        sizes = vec![[t, top_k, h, k_heads, d]];
+    }
+    let rounds = args.get(6).copied().unwrap_or(5);
+    if full {
+        measure_all::<f32>(&cx, &sizes, rounds)
+    } else {
+        measure_all::<bf16>(&cx, &sizes, rounds)
     }
 }
