@@ -150,8 +150,9 @@ options! {
         /// Key/value heads, a divisor of the query heads [default: as many]
         #[arg(long, value_name = "N", help_heading = "Model")]
         n_kv_head: usize,
-        /// classic: the plain GPT; modern: with value embeddings, smear, backout, sharper attention [default: modern]
-        #[arg(long, value_name = "NAME", value_parser = ["classic", "modern"], help_heading = "Model")]
+        /// classic: the plain GPT; modern: with value embeddings, smear, backout, sharper attention; engram: modern and
+        /// --engram [default: engram]
+        #[arg(long, value_name = "NAME", value_parser = model::PRESETS, help_heading = "Model")]
         preset: String,
         /// Tokens per row, T [default: 512]
         #[arg(long, value_name = "T", help_heading = "Model")]
@@ -184,7 +185,7 @@ options! {
         /// Element type of products [default: bf16 where the machine multiplies it by itself, else f32]
         #[arg(long, value_enum, help_heading = "Model")]
         dtype: Dtype,
-        /// Add a branch that remembers the last few tokens to some layers [default: false]
+        /// Add a branch that remembers the last few tokens to some layers [default: of the preset]
         #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Engram")]
         engram: bool,
         /// These layers, counted from 0, or from the end with -1 for the last [default: 0,-1]

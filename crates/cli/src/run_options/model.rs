@@ -7,6 +7,12 @@ use super::{RunOptions, set};
 use crate::error::Advised;
 use crate::hint;
 
+/// Names of presets.
+pub const PRESETS: [&str; 3] = ["classic", "modern", "engram"];
+
+/// The preset of a new model: the one that learned most in equal time (`docs/model.md`).
+const DEFAULT_PRESET: &str = "engram";
+
 /// Layers with an Engram where none are named.
 const ENGRAM_LAYERS: &str = "0,-1";
 
@@ -23,9 +29,9 @@ impl RunOptions {
         };
         model.vocab_size = vocab_size;
         set(&mut model.sequence_len, self.seq_len);
-        let preset = self.preset.as_deref().map(str::parse::<Preset>).transpose()?;
-        if let Some(preset) = preset.or_else(|| base.is_none().then_some(Preset::Modern)) {
-            model.apply_preset(preset);
+        let standard = base.is_none().then_some(DEFAULT_PRESET);
+        if let Some(name) = self.preset.as_deref().or(standard) {
+            apply_preset(&mut model, name)?;
         }
         self.set_fields(&mut model)?;
         self.check_model(&model)?;
@@ -96,11 +102,7 @@ impl RunOptions {
     fn set_engram(&self, model: &mut ModelConfig) -> anyhow::Result<()> {
         let named = self.engram_layers.as_ref().map(super::Numbers::joined);
         match self.engram {
-            Some(true) if model.engram.is_empty() => {
-                // One layer is both the first and the last.
-                let layers = if model.n_layer == 1 { "0" } else { ENGRAM_LAYERS };
-                model.engram = layers.to_owned();
-            }
+            Some(true) => add_engram(model),
             Some(false) => model.engram.clear(),
             _ => {}
         }
@@ -149,6 +151,29 @@ impl RunOptions {
             anyhow::bail!("--dsa-local {local} is more than the {length} tokens of --seq-len");
         }
         Ok(())
+    }
+}
+
+/// The model's presets, and `engram`: `modern` with what `--engram` adds.
+fn apply_preset(model: &mut ModelConfig, name: &str) -> anyhow::Result<()> {
+    if name == "engram" {
+        model.apply_preset(Preset::Modern);
+        add_engram(model);
+        return Ok(());
+    }
+    let preset = name.parse().map_err(|_| {
+        anyhow::anyhow!("--preset: there is no preset {name:?}; there are {}", PRESETS.join(", "))
+    })?;
+    model.apply_preset(preset);
+    Ok(())
+}
+
+/// An Engram in the usual layers, unless there is one.
+fn add_engram(model: &mut ModelConfig) {
+    if model.engram.is_empty() {
+        // One layer is both the first and the last.
+        let layers = if model.n_layer == 1 { "0" } else { ENGRAM_LAYERS };
+        model.engram = layers.to_owned();
     }
 }
 

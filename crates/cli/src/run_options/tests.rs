@@ -103,10 +103,10 @@ fn model(flags: &str) -> ModelConfig {
 
 #[test]
 fn every_flag_of_a_model_sets_its_field() {
-    let plain = model("");
+    let plain = model("--preset modern");
     assert!(plain.engram.is_empty() && !plain.mhc && !plain.mtp && !plain.dsa);
     assert!(!plain.checkpoint_blocks);
-    let flags = "--engram --engram-layers -1,1 --engram-orders 2,5 --engram-bottleneck 24 --engram-dropout 0.25 \
+    let flags = "--preset modern --engram --engram-layers -1,1 --engram-orders 2,5 --engram-bottleneck 24 --engram-dropout 0.25 \
                  --mhc --mhc-iters 3 --mhc-temperature 2 --mhc-epsilon 0.125 --mhc-alpha 0.5 --mtp --mtp-lambda 0.5 \
                  --dsa --dsa-start-layer 2 --dsa-ratio 0.25 --dsa-local 64 --dsa-indexer-heads 4 --dsa-indexer-dim 8 \
                  --checkpoint-blocks";
@@ -136,10 +136,25 @@ fn every_flag_of_a_model_sets_its_field() {
 
 #[test]
 fn an_engram_is_on_the_first_and_the_last_layer_unless_layers_are_named() {
-    assert_eq!(model("--engram").engram_layers().unwrap(), [0, 3]);
-    assert_eq!(model("--engram --depth 1").engram_layers().unwrap(), [0]);
-    assert_eq!(model("--engram --engram-layers -1").engram_layers().unwrap(), [3]);
-    assert!(model("--engram false").engram.is_empty());
+    let layers = |flags: &str| model(&format!("--preset modern --engram {flags}")).engram_layers();
+    assert_eq!(layers("").unwrap(), [0, 3]);
+    assert_eq!(layers("--depth 1").unwrap(), [0]);
+    assert_eq!(layers("--engram-layers -1").unwrap(), [3]);
+}
+
+#[test]
+fn a_preset_is_what_its_options_are() {
+    assert_eq!(model(""), model("--preset engram"));
+    assert_eq!(model(""), model("--preset modern --engram"));
+    assert_eq!(model("--depth 1").engram_layers().unwrap(), [0]);
+    assert_eq!(model("--engram false"), model("--preset modern"));
+    assert_eq!(model("--engram-layers 1"), model("--preset modern --engram --engram-layers 1"));
+    assert!(!model("--preset classic").smear && model("--preset classic").engram.is_empty());
+    // Over another model, a preset adds its Engram where there is none.
+    let base = model("--preset classic --engram --engram-layers 2");
+    let over = |flags: &str| parsed(flags).model(Some(&base), 500).unwrap();
+    assert_eq!(over(""), base);
+    assert_eq!(over("--preset engram"), model("--engram-layers 2"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::project::Project;
 
 const TRAIN: &str = "bench train --depth 1 --aspect-ratio 32 --head-dim 32 --seq-len 64 \
                      --device-batch-size 2 --runs 2 --threads 1";
-const DECODE: &str = "bench decode --depth 2 --aspect-ratio 32 --head-dim 32 --vocab-size 300 \
+const DECODE: &str = "bench decode --preset modern --depth 2 --aspect-ratio 32 --head-dim 32 --vocab-size 300 \
                       --prompt-tokens 20 --tokens 3 --runs 2 --threads 1";
 
 #[track_caller]

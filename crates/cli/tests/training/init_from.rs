@@ -108,7 +108,7 @@ fn what_a_model_does_not_have_is_left_and_named() {
         begin(&project, "--init-from run/step-10 --out less --smear false --value-embeds false");
     ran.success();
     for part in [
-        "initialised from run/step-000010: 11 of 11 parameters",
+        "initialised from run/step-000010: 16 of 16 parameters",
         "  not in this model: smear_gate.weight, smear_lambda, transformer.h.0.attn.ve_gate.weight, \
          value_embeds.0.weight",
     ] {

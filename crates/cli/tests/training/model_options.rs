@@ -29,7 +29,7 @@ fn a_setting_without_its_option_is_refused() {
     for (option, setting) in settings {
         let name = setting.split(' ').next().unwrap();
         let message = format!("--{name} means nothing without {option}");
-        plan(&folder, &format!("--{setting}")).fails(2, &[&message]);
+        plan(&folder, &format!("--preset modern --{setting}")).fails(2, &[&message]);
         plan(&folder, &format!("--{setting} {option} false")).fails(2, &[&message]);
     }
 }
@@ -104,7 +104,8 @@ fn help_has_every_flag_with_its_default() {
         assert!(help.contains(&format!("\n{heading}\n")), "{heading} is not in the help");
     }
     let defaults = [
-        ("--engram", "false"),
+        ("--preset", "engram"),
+        ("--engram", "of the preset"),
         ("--engram-layers", "0,-1"),
         ("--engram-orders", "2,3,4"),
         ("--engram-bottleneck", "a quarter of the model's"),

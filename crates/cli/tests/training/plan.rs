@@ -43,7 +43,7 @@ fn the_numbers_of_a_plan_add_up() {
 }
 
 /// The sizes of the reference model that has every option.
-const REFERENCE: &str = "plan --json --n-embd 64 --n-head 4 --n-kv-head 2 --seq-len 96 --vocab-size 301 \
+const REFERENCE: &str = "plan --json --preset modern --n-embd 64 --n-head 4 --n-kv-head 2 --seq-len 96 --vocab-size 301 \
                          --window-pattern SL --device-batch-size 2 --total-batch-size 192 --dtype f32";
 
 #[test]
