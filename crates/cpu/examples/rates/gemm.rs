@@ -1,12 +1,12 @@
 //! Rates of matrix products as shares of what the instruction reaches from registers, measured in turns:
-//! `cargo run --release -p kiln-cpu --example gemm_rate [threads] [m n k]`.
+//! `gemm [THREADS [M N K]]`.
 
 #![allow(unsafe_code)]
 
+use crate::{context, huge, median, numbers, type_name};
 use half::bf16;
 use kiln_cpu::gemm::{Epilogue, Matrix, Operand, gemm, gemm_scratch_len};
-use kiln_cpu::{Context, Isa, peak};
-use memmap2::MmapMut;
+use kiln_cpu::{Context, peak};
 use std::time::Instant;
 
 const SHAPES: [(usize, usize, usize); 5] = [
@@ -16,18 +16,6 @@ const SHAPES: [(usize, usize, usize); 5] = [
     (1536, 384, 4096),
     (4096, 32768, 384),
 ];
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Memory as the executor has it.
-fn huge(bytes: usize) -> MmapMut {
-    let map = MmapMut::map_anon(bytes).expect("memory");
-    let _ = map.advise(memmap2::Advice::HugePage);
-    map
-}
 
 fn measure<T: Operand>(cx: &Context, (m, n, k): (usize, usize, usize), roof: &dyn Fn() -> f64) {
     let len = (m * k).max(n * k);
@@ -64,7 +52,7 @@ fn measure<T: Operand>(cx: &Context, (m, n, k): (usize, usize, usize), roof: &dy
         }
         println!(
             "{} {m:5} x {n:5} x {k:5} {name}: {:6.1} of {:6.1} GFLOP/s, share {:.3}",
-            if T::PER_LANE == 1 { " f32" } else { "bf16" },
+            type_name::<T>(),
             median(&mut rates),
             median(&mut roofs),
             median(&mut shares)
@@ -72,9 +60,9 @@ fn measure<T: Operand>(cx: &Context, (m, n, k): (usize, usize, usize), roof: &dy
     }
 }
 
-fn main() {
-    let args: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
-    let cx = Context::new(Isa::from_env().expect("KILN_ISA"), args.first().copied().unwrap_or(2));
+pub(crate) fn run(words: &[String]) {
+    let args = numbers(words);
+    let cx = context(args.first().copied().unwrap_or(2));
     let shapes = match args[..] {
         [_, m, n, k] => vec![(m, n, k)],
         _ => SHAPES.to_vec(),

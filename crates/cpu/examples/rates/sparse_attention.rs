@@ -1,13 +1,14 @@
 //! Speed of sparse attention beside that of dense attention of the same type, measured by turns in the same run.
 //!
-//! `cargo run --release -p kiln-cpu --example sparse_attention [-- [f32] THREADS [T TOP_K H K D [ROUNDS]]]`
+//! `sparse-attention [f32] [THREADS [T TOP_K H K D [ROUNDS]]]`
 //!
 //! "Implied" is the time of dense attention times the share of its pairs that are selected, and the indexer's multiply-adds
 //! (the scores of all pairs in both passes, twice those of the selected ones) at the rate of dense attention.
 
+use crate::{context, numbers};
 use half::bf16;
 use kiln_cpu::sparse::{self, Gradients, Indexer, Inputs, Outputs, Saved, Sparse};
-use kiln_cpu::{Context, Isa, attention, peak};
+use kiln_cpu::{Context, attention, peak};
 use std::time::Instant;
 
 /// Heads of the indexer, their size, and the local window.
@@ -171,15 +172,12 @@ fn measure_all<E: Sparse>(cx: &Context, sizes: &[[usize; 5]], rounds: usize) {
     }
 }
 
-fn main() {
-    let mut words: Vec<String> = std::env::args().skip(1).collect();
+pub(crate) fn run(words: &[String]) {
     let full = words.first().is_some_and(|word| word == "f32");
-    words.drain(..usize::from(full));
-    let args: Vec<usize> =
-        words.iter().map(|word| word.parse().expect("arguments are numbers")).collect();
-    let isa = Isa::from_env().expect("KILN_ISA names an instruction set of this machine");
-    let cx = Context::new(isa, args.first().copied().unwrap_or(2));
-    println!("{isa}, {} threads, {}", cx.pool.threads(), if full { "f32" } else { "bf16" });
+    let args = numbers(&words[usize::from(full)..]);
+    let cx = context(args.first().copied().unwrap_or(2));
+    let name = if full { "f32" } else { "bf16" };
+    println!("{}, {} threads, {name}", cx.isa, cx.pool.threads());
     let mut sizes = vec![
         [8192, 1024, 6, 6, 128],
         [8192, 1024, 3, 3, 128],

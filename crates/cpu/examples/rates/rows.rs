@@ -1,15 +1,15 @@
 //! Times of the kernels that walk through rows and what they move, as a share of the bandwidth of reading that is measured
-//! between their runs, at the sizes of the reference benchmark:
-//! `cargo run --release -p kiln-cpu --example rows_rate [part of a name]`.
+//! between their runs, at the sizes of the reference benchmark: `rows [PART OF A NAME]`.
 //!
 //! Operands rotate through more memory than caches hold ("cold"), then stay where they are ("warm"). Times are those of
 //! the fastest quarter of the runs, because other work on the machine only ever adds to them.
 
 #![allow(unsafe_code)]
 
+use crate::{context, huge};
 use half::bf16;
 use kiln_cpu::simd::Element;
-use kiln_cpu::{Context, Isa, elementwise as el, embed, gate, movement, norm, peak, reduce, rope};
+use kiln_cpu::{Context, elementwise as el, embed, gate, movement, norm, peak, reduce, rope};
 use memmap2::MmapMut;
 use std::time::Instant;
 
@@ -30,8 +30,7 @@ struct Arena {
 
 impl Arena {
     fn new() -> Self {
-        let mut map = MmapMut::map_anon(ARENA).expect("memory");
-        let _ = map.advise(memmap2::Advice::HugePage);
+        let mut map = huge(ARENA);
         // Both halves of each word are bf16 in 0.5..1, so that the word is such a value as f32.
         for (i, half) in map.chunks_exact_mut(2).enumerate() {
             half.copy_from_slice(&(0x3f00 + (i * 37 % 128) as u16).to_le_bytes());
@@ -286,8 +285,8 @@ fn elementwise(b: &mut Bench) {
     });
 }
 
-fn main() {
-    let cx = Context::new(Isa::from_env().expect("KILN_ISA"), 2);
+pub(crate) fn run(words: &[String]) {
+    let cx = context(2);
     println!("{}, reading at {:.1} GB/s", cx.isa, peak::read_bandwidth(&cx));
     // Few ids are frequent and many are rare, as in text.
     let id = |i: usize| {
@@ -295,7 +294,7 @@ fn main() {
         (u.powi(3) * VOCAB as f64) as i32
     };
     let ids = (0..N).map(id).collect();
-    let filter = std::env::args().nth(1).unwrap_or_default();
+    let filter = words.first().cloned().unwrap_or_default();
     let mut bench = Bench { cx, arena: Arena::new(), ids, filter };
     typed::<f32>(&mut bench);
     typed::<bf16>(&mut bench);

@@ -1,13 +1,14 @@
 //! Speed of attention in f32 and bf16 against the rates of products between registers, measured in the same run.
 //!
-//! `cargo run --release -p kiln-cpu --example attention [-- THREADS [B H K D]]`; with 0 for B, decoding alone.
+//! `attention [THREADS [B H K D]]`; with 0 for B, decoding alone.
 //!
 //! Only visible (query, key) pairs count as work: 4·D operations each in the forward pass and, by two conventions, 8·D
 //! (the gradients alone) or 10·D (the recomputed scores as well) in the backward pass.
 
+use crate::{context, numbers};
 use half::bf16;
 use kiln_cpu::attention::{self, Attend, CacheDims, Dims};
-use kiln_cpu::{Context, Isa, peak};
+use kiln_cpu::{Context, peak};
 use std::time::Instant;
 
 fn noise<E: Attend>(len: usize) -> Vec<E> {
@@ -129,12 +130,10 @@ fn decoding<E: Attend>(cx: &Context, dims: CacheDims, length: usize) {
     );
 }
 
-fn main() {
-    let args: Vec<usize> =
-        std::env::args().skip(1).map(|a| a.parse().expect("arguments are numbers")).collect();
-    let isa = Isa::from_env().expect("KILN_ISA names an instruction set of this machine");
-    let cx = Context::new(isa, args.first().copied().unwrap_or(2));
-    println!("{isa}, {} threads", cx.pool.threads());
+pub(crate) fn run(words: &[String]) {
+    let args = numbers(words);
+    let cx = context(args.first().copied().unwrap_or(2));
+    println!("{}, {} threads", cx.isa, cx.pool.threads());
     let full = usize::MAX;
     if let [0, h, k_heads, d] = args[1.min(args.len())..] {
         for (b, t, length) in [(1, 1, 1024), (1, 1, 65_536), (8, 1, 8192), (1, 4, 65_536)] {

@@ -1,12 +1,12 @@
 //! Bytes of weights that products of a few rows stream per second, as shares of what the memory gives, measured in turns
-//! with weights that no cache holds:
-//! `cargo run --release -p kiln-cpu --example few_rows_rate [threads] [rows of x ...]`.
+//! with weights that no cache holds: `few-rows [THREADS [ROWS OF X...]]`.
 
 #![allow(unsafe_code)]
 
+use crate::{context, huge, median, numbers, type_name};
 use half::bf16;
 use kiln_cpu::gemm::{Epilogue, Matrix, Operand, gemm, gemm_scratch_len};
-use kiln_cpu::{Context, Isa, peak};
+use kiln_cpu::{Context, peak};
 use memmap2::MmapMut;
 use std::time::Instant;
 
@@ -20,16 +20,9 @@ const ROWS: [usize; 8] = [1, 2, 4, 8, 12, 16, 24, 32];
 const WEIGHTS: usize = 384 << 20;
 const TURNS: usize = 7;
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Small values of either type, in huge pages as the executor's are.
+/// Small values of either type.
 fn memory(bytes: usize) -> MmapMut {
-    let mut map = MmapMut::map_anon(bytes).expect("memory for operands");
-    #[cfg(target_os = "linux")]
-    let _ = map.advise(memmap2::Advice::HugePage);
+    let mut map = huge(bytes);
     map.chunks_exact_mut(4).for_each(|v| v.copy_from_slice(&[0x80, 0x3c, 0x80, 0x3c]));
     map
 }
@@ -80,7 +73,7 @@ impl Bench<'_> {
                 }
                 println!(
                     "{} {m:2} rows, w {:5} x {:4}: {:5.1} of {:5.1} GB/s, share {:.3}; {:.2} times the packed path",
-                    if T::PER_LANE == 1 { " f32" } else { "bf16" },
+                    type_name::<T>(),
                     shape.0,
                     shape.1,
                     median(&mut rates),
@@ -93,9 +86,9 @@ impl Bench<'_> {
     }
 }
 
-fn main() {
-    let args: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
-    let cx = Context::new(Isa::from_env().expect("KILN_ISA"), args.first().copied().unwrap_or(2));
+pub(crate) fn run(words: &[String]) {
+    let args = numbers(words);
+    let cx = context(args.first().copied().unwrap_or(2));
     let rows = if args.len() > 1 { &args[1..] } else { &ROWS };
     println!("{} on {} threads", cx.isa, cx.pool.threads());
     let weights = memory(WEIGHTS);

@@ -1,16 +1,12 @@
 //! Rate of the output layer with loss and gradients (6·N·C·V FLOP) beside that of plain products and of the instruction
-//! from registers, measured in turns: `cargo run --release -p kiln-cpu --example cross_entropy_rate [threads]`.
+//! from registers, measured in turns: `cross-entropy [THREADS]`.
 
+use crate::{context, median, numbers, type_name};
 use half::bf16;
 use kiln_cpu::cross_entropy::{Dims, Scale, forward_backward, mean_loss, scratch_len};
 use kiln_cpu::gemm::Operand;
-use kiln_cpu::{Context, Isa, peak};
+use kiln_cpu::{Context, peak};
 use std::time::Instant;
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
 
 fn measure<T: Operand>(cx: &Context, roof: &dyn Fn() -> f64, product: &dyn Fn() -> f64) {
     let dims = Dims { n: 4096, c: 384, vocab: 32_768, padded_vocab: 32_768, softcap: 15.0 };
@@ -46,7 +42,7 @@ fn measure<T: Operand>(cx: &Context, roof: &dyn Fn() -> f64, product: &dyn Fn() 
     }
     println!(
         "{}: loss {:.4}; registers {:.1}, product {:.1}, whole operation {:.1} GFLOP/s, share of product {:.3}; scratch {} MB",
-        if T::PER_LANE == 1 { " f32" } else { "bf16" },
+        type_name::<T>(),
         mean_loss(&losses, &targets),
         median(&mut roofs),
         median(&mut products),
@@ -56,9 +52,8 @@ fn measure<T: Operand>(cx: &Context, roof: &dyn Fn() -> f64, product: &dyn Fn() 
     );
 }
 
-fn main() {
-    let threads = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(2);
-    let cx = Context::new(Isa::from_env().expect("KILN_ISA"), threads);
+pub(crate) fn run(words: &[String]) {
+    let cx = context(numbers(words).first().copied().unwrap_or(2));
     let (m, n, k) = (4096, 1536, 384);
     measure::<f32>(&cx, &|| peak::register_rate(&cx), &|| peak::gemm_rate::<f32>(&cx, m, n, k));
     measure::<bf16>(&cx, &|| peak::register_rate_bf16(&cx), &|| {
