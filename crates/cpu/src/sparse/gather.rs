@@ -183,6 +183,16 @@ unsafe fn row<E>((rows, stride): (*const E, usize), group: u32, m: usize) -> *co
     unsafe { rows.add((group >> (8 * m) & 0xff) as usize * stride) }
 }
 
+/// How many of the vectors that are left of a row are worked on together.
+#[inline(always)]
+const fn at_once(left: usize) -> usize {
+    match left {
+        4.. => 4,
+        2.. => 2,
+        _ => 1,
+    }
+}
+
 /// What scores are made of: rows of one side by their owners, of the other by groups. All are `width` values, whole
 /// vectors of the widest set.
 #[derive(Clone, Copy)]
@@ -213,12 +223,10 @@ impl<E: Sparse> Dots<'_, E> {
         // SAFETY: the caller's; `vectors` are left in every row.
         unsafe {
             while done < vectors {
-                done += match vectors - done {
-                    1 => self.part::<S, 1>(s, done, vectors, out),
-                    2 | 3 => self.part::<S, 2>(s, done, vectors, out),
-                    // The narrow sets have 16 registers.
-                    _ if S::LANES < 16 => self.part::<S, 2>(s, done, vectors, out),
-                    _ => self.part::<S, 4>(s, done, vectors, out),
+                done += match at_once(vectors - done) {
+                    4 => self.part::<S, 4>(s, done, vectors, out),
+                    2 => self.part::<S, 2>(s, done, vectors, out),
+                    _ => self.part::<S, 1>(s, done, vectors, out),
                 };
             }
         }
@@ -300,16 +308,13 @@ pub(super) unsafe fn add_weighted<S: Simd, E: Sparse>(
         while done < vectors {
             let at = done * S::LANES * E::PER_LANE;
             let (rows, acc) = ((rows.add(at), stride), acc.add(at));
-            if vectors - done >= 4 && S::LANES == 16 {
-                E::add_rows::<S, 4>(s, rows, groups, weights, acc);
-                done += 4;
-            } else if vectors - done >= 2 && S::LANES == 16 {
-                E::add_rows::<S, 2>(s, rows, groups, weights, acc);
-                done += 2;
-            } else {
-                E::add_rows::<S, 1>(s, rows, groups, weights, acc);
-                done += 1;
+            let many = at_once(vectors - done);
+            match many {
+                4 => E::add_rows::<S, 4>(s, rows, groups, weights, acc),
+                2 => E::add_rows::<S, 2>(s, rows, groups, weights, acc),
+                _ => E::add_rows::<S, 1>(s, rows, groups, weights, acc),
             }
+            done += many;
         }
     }
 }
