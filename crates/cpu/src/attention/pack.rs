@@ -32,6 +32,14 @@ impl<'a, E: Operand> HeadRows<'a, E> {
         let start = if rows == 0 { 0 } else { first * self.row };
         HeadRows { data: &self.data[start..], rows, ..self }
     }
+
+    /// `d` values of each of these rows, from `first` on.
+    #[inline(always)]
+    pub(crate) fn columns(self, first: usize, d: usize) -> Self {
+        assert!(first + d <= self.d);
+        let start = if self.rows == 0 { 0 } else { first };
+        HeadRows { data: &self.data[start..], d, ..self }
+    }
 }
 
 impl<E: Operand> HeadRows<'_, E> {

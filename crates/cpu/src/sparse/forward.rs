@@ -1,6 +1,6 @@
 //! Output and log-sum-exp: a block of queries of one key/value head per task, one block of keys after another.
 
-use super::gather::{Dots, GROUP, add_weighted, pack_rows, prefetch_part};
+use super::gather::{Dots, GROUP, Rows, add_weighted, pack_rows, packed_len, panel, prefetch_part};
 use super::indexer::{pack_keys, packed_row_len};
 use super::lists::{self, Cuts, Room, Source, end};
 use super::tiles::{Tile, Tiles};
@@ -156,8 +156,8 @@ pub(super) fn key_rows<'a, E: Sparse>(
 /// f32 values that a task of [`attend`] needs.
 fn thread_len<E: Sparse>(dims: &Dims) -> usize {
     let (width, queries) = (packed::<E>(dims.d), dims.group() * dims.t.min(super::QUERIES));
-    2 * len_of::<E>(KEYS * width)
-        + len_of::<E>(queries * width)
+    2 * len_of::<E>(packed_len::<E>(KEYS, width))
+        + len_of::<E>(packed_len::<E>(queries, width))
         + lines(queries * width)
         + lines(queries)
         + queries * LINE
@@ -185,10 +185,11 @@ fn attend_kernel<S: Rough, E: Sparse>(
     let Dims { t, h, d, positions, .. } = *dims;
     let Place { unit, number, k_head, first_end } = place;
     let (width, group, n) = (packed::<E>(d), dims.group(), unit.n);
-    let scale = LOG2_E / (d as f32).sqrt();
-    let k_block = take_of::<E>(&mut scratch, KEYS * width);
-    let v_block = take_of::<E>(&mut scratch, KEYS * width);
-    let queries = take_of::<E>(&mut scratch, group * n * width);
+    let (scale, panel) = (LOG2_E / (d as f32).sqrt(), panel::<E>(width));
+    let k_block = take_of::<E>(&mut scratch, packed_len::<E>(KEYS, width));
+    let v_block = take_of::<E>(&mut scratch, packed_len::<E>(KEYS, width));
+    let queries_len = packed_len::<E>(n, width);
+    let queries = take_of::<E>(&mut scratch, group * queries_len);
     let sums = take(&mut scratch, group * n * width);
     let minus_base = take(&mut scratch, group * n);
     let totals = take(&mut scratch, group * n * LINE);
@@ -198,7 +199,7 @@ fn attend_kernel<S: Rough, E: Sparse>(
     let at = (unit.row, k_head);
     for head in 0..group {
         let rows = query_rows(x.q, dims, unit, k_head * group + head);
-        pack_rows(s, rows, width, &mut queries[head * n * width..]);
+        pack_rows(s, rows, n, width, &mut queries[head * queries_len..]);
         for i in 0..n {
             // No maximum is below the score with the own key, which every query sees.
             let own = (first_end + i).min(positions) - 1;
@@ -211,19 +212,20 @@ fn attend_kernel<S: Rough, E: Sparse>(
     totals.fill(0.0);
     for block in 0..blocks {
         let (k_here, v_here) = (key_rows(x.k, dims, at, block), key_rows(x.v, dims, at, block));
-        let (mut k_rows, mut v_rows) =
-            ((k_here.data.as_ptr(), k_here.row), (v_here.data.as_ptr(), v_here.row));
+        let (mut k_rows, mut v_rows) = (Rows::in_place(k_here), Rows::in_place(v_here));
         if group * n >= FEW || d != width {
-            pack_rows(s, k_here, width, k_block);
-            pack_rows(s, v_here, width, v_block);
-            (k_rows, v_rows) = ((k_block.as_ptr(), width), (v_block.as_ptr(), width));
+            pack_rows(s, k_here, KEYS, width, k_block);
+            pack_rows(s, v_here, KEYS, width, v_block);
+            (k_rows, v_rows) =
+                (Rows::packed(k_block, KEYS, width), Rows::packed(v_block, KEYS, width));
         }
         let next = (block + 1).min(blocks - 1);
         let (k_next, v_next) = (key_rows(x.k, dims, at, next), key_rows(x.v, dims, at, next));
         let tile = tiles.tile(number, block);
         let len = GROUP * tile.keys.len();
         for head in 0..group {
-            let (own, part) = (&queries[head * n * width..], head * n..(head + 1) * n);
+            let part = head * n..(head + 1) * n;
+            let own = Rows::packed(&queries[head * queries_len..], n, width);
             let shifts = &minus_base[part.clone()];
             let dots = Dots { own, rows: k_rows, width, tile, scale, shifts };
             // SAFETY: groups name keys of the block.
@@ -237,7 +239,7 @@ fn attend_kernel<S: Rough, E: Sparse>(
             };
             state.exponentials::<S, E>(s, tile, &mut scores[..len + LINE], weights);
             for i in 0..n {
-                let (groups, sum) = (tile.row(i), &mut state.sums[i * width..][..width]);
+                let groups = tile.row(i);
                 // SAFETY: as many scores as in the groups are left.
                 unsafe {
                     let end = GROUP * groups.end;
@@ -253,10 +255,17 @@ fn attend_kernel<S: Rough, E: Sparse>(
                     prefetch_part(s, k_next, head * n + i, group * n);
                     prefetch_part(s, v_next, head * n + i, group * n);
                 }
-                let (keys, weights) =
-                    (&tile.keys[groups.clone()], &weights[GROUP * groups.start..]);
-                // SAFETY: as above.
-                unsafe { add_weighted(s, v_rows, width, keys, weights, sum) };
+            }
+            for column in (0..width).step_by(panel) {
+                let (rows, columns) = (v_rows.from(column), panel.min(width - column));
+                for i in 0..n {
+                    let groups = tile.row(i);
+                    let sum = &mut state.sums[i * width + column..][..columns];
+                    let (keys, weights) =
+                        (&tile.keys[groups.clone()], &weights[GROUP * groups.start..]);
+                    // SAFETY: as above.
+                    unsafe { add_weighted(s, rows, columns, keys, weights, sum) };
+                }
             }
         }
     }

@@ -13,6 +13,9 @@ use half::bf16;
 /// Rows that are multiplied together.
 pub(super) const GROUP: usize = 4;
 
+/// Lanes of a panel's columns.
+const PANEL: usize = 4 * LINE;
+
 /// An element type that sparse attention is computed for, f32 or bf16.
 ///
 /// With bf16, products multiply bf16 and add in f32; probabilities and gradients of scores are rounded to bf16 as operands
@@ -193,14 +196,56 @@ const fn at_once(left: usize) -> usize {
     }
 }
 
+/// Columns of a panel of packed rows: in as many, a block of keys fits the first-level cache, whatever type and head size.
+#[inline(always)]
+pub(super) fn panel<E: Operand>(width: usize) -> usize {
+    width.min(PANEL * E::PER_LANE)
+}
+
+/// Values of `n` packed rows.
+pub(super) fn packed_len<E: Operand>(n: usize, width: usize) -> usize {
+    n * width.next_multiple_of(panel::<E>(width))
+}
+
+/// Rows of one head, in panels of columns.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<E> {
+    data: *const E,
+    /// From a row of a panel to the next.
+    stride: usize,
+    /// Columns of a panel.
+    panel: usize,
+    /// From a panel to the next.
+    step: usize,
+}
+
+impl<E: Sparse> Rows<E> {
+    /// Rows where they lie.
+    pub(super) fn in_place(rows: HeadRows<'_, E>) -> Self {
+        Rows { data: rows.data.as_ptr(), stride: rows.row, panel: usize::MAX, step: 0 }
+    }
+
+    /// What [`pack_rows`] made of at most `n` rows.
+    #[inline(always)]
+    pub(super) fn packed(data: &[E], n: usize, width: usize) -> Self {
+        let panel = panel::<E>(width);
+        Rows { data: data.as_ptr(), stride: panel, panel, step: n * panel }
+    }
+
+    /// Where the first row has that column, and how far rows lie apart there.
+    #[inline(always)]
+    pub(super) fn from(&self, column: usize) -> (*const E, usize) {
+        let number = column / self.panel;
+        (self.data.wrapping_add(number * self.step + column - number * self.panel), self.stride)
+    }
+}
+
 /// What scores are made of: rows of one side by their owners, of the other by groups. All are `width` values, whole
 /// vectors of the widest set.
 #[derive(Clone, Copy)]
 pub(super) struct Dots<'a, E> {
-    /// `[owners, width]`
-    pub own: &'a [E],
-    /// Their first value, and how far they lie apart.
-    pub rows: (*const E, usize),
+    pub own: Rows<E>,
+    pub rows: Rows<E>,
     pub width: usize,
     pub tile: Tile<'a>,
     pub scale: f32,
@@ -212,7 +257,7 @@ impl<E: Sparse> Dots<'_, E> {
     /// Sets `out` to `scale·(own·row + shift)`, groups after one another, and anything up to a multiple of four groups.
     ///
     /// # Safety
-    /// The rows that the tile's groups name must be readable.
+    /// The rows that the tile's owners and groups name must be readable.
     #[inline(always)]
     pub(super) unsafe fn compute<S: Simd>(&self, s: S, out: &mut [f32]) {
         let Tile { keys, owners, .. } = self.tile;
@@ -245,7 +290,7 @@ impl<E: Sparse> Dots<'_, E> {
         out: &mut [f32],
     ) -> usize {
         let step = S::LANES * E::PER_LANE;
-        let at = done * step;
+        let (own, rows) = (self.own.from(done * step), self.rows.from(done * step));
         let scale = if done + NV == vectors { self.scale } else { 1.0 };
         let Tile { keys, owners, .. } = self.tile;
         for first in (0..keys.len()).step_by(4) {
@@ -256,7 +301,7 @@ impl<E: Sparse> Dots<'_, E> {
                     let g = (first + i).min(keys.len() - 1);
                     let (group, owner) =
                         (*keys.get_unchecked(g), usize::from(*owners.get_unchecked(g)));
-                    let own = self.own.as_ptr().add(owner * self.width + at);
+                    let own = own.0.add(owner * own.1);
                     let mut vectors = [E::load_lanes(s, own); NV];
                     for c in 1..NV {
                         vectors[c] = E::load_lanes(s, own.add(c * step));
@@ -267,7 +312,7 @@ impl<E: Sparse> Dots<'_, E> {
                     }
                     let mut sum = [start; GROUP];
                     for m in 0..GROUP {
-                        let row = row(self.rows, group, m).add(at);
+                        let row = row(rows, group, m);
                         for c in 0..NV {
                             let x = E::load_lanes(s, row.add(c * step));
                             sum[m] = E::multiply_add(s, vectors[c], x, sum[m]);
@@ -319,14 +364,24 @@ pub(super) unsafe fn add_weighted<S: Simd, E: Sparse>(
     }
 }
 
-/// Copies rows to `out` `[rows, width]`, whole vectors of the widest set; what is missing counts as zeros.
+/// Copies rows to the panels of `out`, each `[n, panel]`, whole vectors of the widest set; what is missing counts as zeros.
 #[inline(always)]
 pub(super) fn pack_rows<S: Simd, E: Operand>(
     s: S,
     rows: HeadRows<'_, E>,
+    n: usize,
     width: usize,
     out: &mut [E],
 ) {
+    let panel = panel::<E>(width);
+    for c in (0..width).step_by(panel) {
+        pack_panel(s, rows.columns(c, (rows.d - c).min(panel)), panel, &mut out[n * c..]);
+    }
+}
+
+/// Copies rows to `out` `[rows, width]`.
+#[inline(always)]
+fn pack_panel<S: Simd, E: Operand>(s: S, rows: HeadRows<'_, E>, width: usize, out: &mut [E]) {
     if rows.d != width {
         return pack(s, rows, width, out);
     }

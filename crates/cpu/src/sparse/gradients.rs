@@ -2,7 +2,7 @@
 
 use super::backward::{Saved, Span};
 use super::forward::{key_rows, query_rows, tile_values, write_row};
-use super::gather::{Dots, GROUP, add_weighted, pack_rows, prefetch_part};
+use super::gather::{Dots, GROUP, Rows, add_weighted, pack_rows, packed_len, panel, prefetch_part};
 use super::tiles::Tiles;
 use super::{Dims, Inputs, KEYS, QUERIES, SPAN, Sparse, Unit, packed};
 use crate::attention::rough::Rough;
@@ -42,7 +42,7 @@ impl<E> Shared<'_, E> {
 pub(super) fn queries_thread_len<E: Sparse>(dims: &Dims) -> usize {
     let (width, queries) = (packed::<E>(dims.d), dims.t.min(QUERIES));
     let all = dims.group() * queries;
-    2 * len_of::<E>(KEYS * width)
+    2 * len_of::<E>(packed_len::<E>(KEYS, width))
         + lines(all * width)
         + 2 * lines(all)
         + 2 * lines(tile_values(dims))
@@ -50,7 +50,7 @@ pub(super) fn queries_thread_len<E: Sparse>(dims: &Dims) -> usize {
 
 /// f32 values of a span's queries, or of the gradients of their outputs, packed: `[units, group, QUERIES, width]`.
 pub(super) fn packed_queries_len<E: Sparse>(dims: &Dims) -> usize {
-    SPAN.min(dims.t.next_multiple_of(QUERIES)) * dims.group() * packed::<E>(dims.d)
+    packed_len::<E>(SPAN.min(dims.t.next_multiple_of(QUERIES)), packed::<E>(dims.d)) * dims.group()
 }
 
 /// What the tasks of queries set.
@@ -88,13 +88,13 @@ fn queries_kernel<S: Rough, E: Sparse>(
     let (unit, k_head) = (x.unit(number), x.heads.k_head);
     let (width, group, n) = (packed::<E>(d), x.dims.group(), unit.n);
     let scale = 1.0 / (d as f32).sqrt();
-    let k_block = take_of::<E>(&mut scratch, KEYS * width);
-    let v_block = take_of::<E>(&mut scratch, KEYS * width);
-    let at = number * group * QUERIES * width;
+    let panel = panel::<E>(width);
+    let k_block = take_of::<E>(&mut scratch, packed_len::<E>(KEYS, width));
+    let v_block = take_of::<E>(&mut scratch, packed_len::<E>(KEYS, width));
+    let head_len = packed_len::<E>(QUERIES, width);
+    let (at, len) = (number * group * head_len, group * head_len);
     // SAFETY: a unit's packed queries are the task's.
-    let (queries, douts) = unsafe {
-        (to.queries.range(at, group * QUERIES * width), to.douts.range(at, group * QUERIES * width))
-    };
+    let (queries, douts) = unsafe { (to.queries.range(at, len), to.douts.range(at, len)) };
     let sums = take(&mut scratch, group * n * width);
     let minus_lse = take(&mut scratch, group * n);
     let minus_delta = take(&mut scratch, group * n);
@@ -102,10 +102,10 @@ fn queries_kernel<S: Rough, E: Sparse>(
     let dps = take(&mut scratch, tile_values(x.dims));
     for head in 0..group {
         let at = k_head * group + head;
-        let (q, packed) = (query_rows(x.inputs.q, x.dims, unit, at), head * QUERIES * width);
-        pack_rows(s, q, width, &mut queries[packed..]);
+        let q = query_rows(x.inputs.q, x.dims, unit, at);
+        pack_rows(s, q, QUERIES, width, &mut queries[head * head_len..]);
         let dout = query_rows(x.saved.dout, x.dims, unit, at);
-        pack_rows(s, dout, width, &mut douts[packed..]);
+        pack_rows(s, dout, QUERIES, width, &mut douts[head * head_len..]);
         let out = query_rows(x.saved.out, x.dims, unit, at);
         for i in 0..n {
             let (o, g) = (&out.data[i * out.row..][..d], &dout.data[i * dout.row..][..d]);
@@ -119,26 +119,26 @@ fn queries_kernel<S: Rough, E: Sparse>(
     let blocks = (unit.first + n).div_ceil(KEYS);
     for block in 0..blocks {
         let (k, v, at) = (x.inputs.k, x.inputs.v, (unit.row, k_head));
-        pack_rows(s, key_rows(k, x.dims, at, block), width, k_block);
-        pack_rows(s, key_rows(v, x.dims, at, block), width, v_block);
+        pack_rows(s, key_rows(k, x.dims, at, block), KEYS, width, k_block);
+        pack_rows(s, key_rows(v, x.dims, at, block), KEYS, width, v_block);
         let next = (block + 1).min(blocks - 1);
         let (k_next, v_next) = (key_rows(k, x.dims, at, next), key_rows(v, x.dims, at, next));
         let tile = x.tiles.tile(number, block);
         let len = GROUP * tile.keys.len();
         for head in 0..group {
-            let (part, packed) = (head * n..(head + 1) * n, head * QUERIES * width);
-            let k_rows = (k_block.as_ptr(), width);
+            let part = head * n..(head + 1) * n;
+            let k_rows = Rows::packed(k_block, KEYS, width);
             let dots = Dots {
-                own: &queries[packed..],
+                own: Rows::packed(&queries[head * head_len..], QUERIES, width),
                 rows: k_rows,
                 width,
                 tile,
                 scale: LOG2_E * scale,
                 shifts: &minus_lse[part.clone()],
             };
-            let rows = (v_block.as_ptr(), width);
-            let shifts = &minus_delta[part];
-            let dp_dots = Dots { own: &douts[packed..], rows, scale: 1.0, shifts, ..dots };
+            let own = Rows::packed(&douts[head * head_len..], QUERIES, width);
+            let (rows, shifts) = (Rows::packed(v_block, KEYS, width), &minus_delta[part]);
+            let dp_dots = Dots { own, rows, scale: 1.0, shifts, ..dots };
             // SAFETY: groups name keys of the block, whose rows are packed.
             unsafe {
                 dots.compute(s, scores);
@@ -160,14 +160,19 @@ fn queries_kernel<S: Rough, E: Sparse>(
             ds[len..].fill(E::ZERO);
             let first = k_head == 0 && head == 0;
             differentiate(s, (scores, dps), (&mut p[..len], &mut ds[..len]), (dscores, first));
-            for i in 0..n {
-                prefetch_part(s, k_next, head * n + i, group * n);
-                prefetch_part(s, v_next, head * n + i, group * n);
-                let groups = tile.row(i);
-                let sum = &mut sums[(head * n + i) * width..][..width];
-                let (keys, ds) = (&tile.keys[groups.clone()], &ds[GROUP * groups.start..]);
-                // SAFETY: as above.
-                unsafe { add_weighted(s, k_rows, width, keys, ds, sum) };
+            for column in (0..width).step_by(panel) {
+                let (rows, columns) = (k_rows.from(column), panel.min(width - column));
+                for i in 0..n {
+                    if column == 0 {
+                        prefetch_part(s, k_next, head * n + i, group * n);
+                        prefetch_part(s, v_next, head * n + i, group * n);
+                    }
+                    let groups = tile.row(i);
+                    let sum = &mut sums[(head * n + i) * width + column..][..columns];
+                    let (keys, ds) = (&tile.keys[groups.clone()], &ds[GROUP * groups.start..]);
+                    // SAFETY: as above.
+                    unsafe { add_weighted(s, rows, columns, keys, ds, sum) };
+                }
             }
         }
     }
@@ -243,6 +248,7 @@ fn keys_kernel<S: Rough, E: Sparse>(
 ) {
     let Heads { span, k_head } = x.heads;
     let (width, group) = (packed::<E>(x.dims.d), x.dims.group());
+    let panel = panel::<E>(width);
     let most = x.dims.t.min(QUERIES);
     let p_here = take_of::<E>(&mut scratch, (most + GROUP) * KEYS);
     let ds_here = take_of::<E>(&mut scratch, (most + GROUP) * KEYS);
@@ -276,18 +282,22 @@ fn keys_kernel<S: Rough, E: Sparse>(
                     *ds_here = *ds.get_unchecked(usize::from(place));
                 }
             }
-            let rows = (number * group + head) * QUERIES * width;
+            let rows = (number * group + head) * packed_len::<E>(QUERIES, width);
             let (queries, douts) = (&from.queries[rows..], &from.douts[rows..]);
             for (rows, weights, sums) in
                 [(queries, &*ds_here, &mut *dk), (douts, &*p_here, &mut *dv)]
             {
-                for key in 0..KEYS {
-                    let groups = usize::from(tile.rows[key])..usize::from(tile.rows[key + 1]);
-                    let sum = &mut sums[key * width..][..width];
-                    let weights = &weights[GROUP * groups.start..];
-                    let rows = (rows.as_ptr(), width);
-                    // SAFETY: groups name queries of the unit, whose rows are packed.
-                    unsafe { add_weighted(s, rows, width, &tile.queries[groups], weights, sum) };
+                let rows = Rows::packed(rows, QUERIES, width);
+                for column in (0..width).step_by(panel) {
+                    let (rows, columns) = (rows.from(column), panel.min(width - column));
+                    for key in 0..KEYS {
+                        let groups = usize::from(tile.rows[key])..usize::from(tile.rows[key + 1]);
+                        let sum = &mut sums[key * width + column..][..columns];
+                        let weights = &weights[GROUP * groups.start..];
+                        let names = &tile.queries[groups];
+                        // SAFETY: groups name queries of the unit, whose rows are packed.
+                        unsafe { add_weighted(s, rows, columns, names, weights, sum) };
+                    }
                 }
             }
         }
