@@ -186,10 +186,12 @@ unsafe fn row<E>((rows, stride): (*const E, usize), group: u32, m: usize) -> *co
     unsafe { rows.add((group >> (8 * m) & 0xff) as usize * stride) }
 }
 
-/// How many of the vectors that are left of a row are worked on together.
+/// How many of the vectors that are left of a row are worked on together: a panel of f32 fits the registers of all sets, of
+/// bf16 half of one where the set is narrow.
 #[inline(always)]
-const fn at_once(left: usize) -> usize {
+const fn at_once<S: Simd, E: Operand>(left: usize) -> usize {
     match left {
+        8.. if S::LANES < 16 && E::PER_LANE == 1 => 8,
         4.. => 4,
         2.. => 2,
         _ => 1,
@@ -268,7 +270,8 @@ impl<E: Sparse> Dots<'_, E> {
         // SAFETY: the caller's; `vectors` are left in every row.
         unsafe {
             while done < vectors {
-                done += match at_once(vectors - done) {
+                done += match at_once::<S, E>(vectors - done) {
+                    8 => self.part::<S, 8>(s, done, vectors, out),
                     4 => self.part::<S, 4>(s, done, vectors, out),
                     2 => self.part::<S, 2>(s, done, vectors, out),
                     _ => self.part::<S, 1>(s, done, vectors, out),
@@ -353,8 +356,9 @@ pub(super) unsafe fn add_weighted<S: Simd, E: Sparse>(
         while done < vectors {
             let at = done * S::LANES * E::PER_LANE;
             let (rows, acc) = ((rows.add(at), stride), acc.add(at));
-            let many = at_once(vectors - done);
+            let many = at_once::<S, E>(vectors - done);
             match many {
+                8 => E::add_rows::<S, 8>(s, rows, groups, weights, acc),
                 4 => E::add_rows::<S, 4>(s, rows, groups, weights, acc),
                 2 => E::add_rows::<S, 2>(s, rows, groups, weights, acc),
                 _ => E::add_rows::<S, 1>(s, rows, groups, weights, acc),
