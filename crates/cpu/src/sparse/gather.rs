@@ -13,7 +13,7 @@ use half::bf16;
 /// Rows that are multiplied together.
 pub(super) const GROUP: usize = 4;
 
-/// Lanes of a panel's columns.
+/// Lanes of a panel's columns: a multiple of what any set works on together, which so never crosses into the next panel.
 const PANEL: usize = 4 * LINE;
 
 /// An element type that sparse attention is computed for, f32 or bf16.

@@ -48,7 +48,8 @@ pub(super) fn queries_thread_len<E: Sparse>(dims: &Dims) -> usize {
         + 2 * lines(tile_values(dims))
 }
 
-/// f32 values of a span's queries, or of the gradients of their outputs, packed: `[units, group, QUERIES, width]`.
+/// f32 values of a span's queries, or of the gradients of their outputs, packed:
+/// `[units, group]` of panels `[QUERIES, panel]`.
 pub(super) fn packed_queries_len<E: Sparse>(dims: &Dims) -> usize {
     packed_len::<E>(SPAN.min(dims.t.next_multiple_of(QUERIES)), packed::<E>(dims.d)) * dims.group()
 }

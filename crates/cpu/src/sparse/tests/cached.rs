@@ -60,6 +60,11 @@ fn a_cache_gives_the_same_bits() {
     let long = dims([1, 700, 2, 1, 32], [16, 32], [16, 100]);
     let starts: [(usize, &[i32]); 3] = [(1, &[699]), (64, &[600]), (300, &[400])];
     check::<bf16>(long, &starts);
+    // Rows in two panels of columns, and where they lie.
+    let wide = dims([2, 140, 2, 1, 128], [2, 4], [3, 20]);
+    let starts: [(usize, &[i32]); 3] = [(1, &[139, 60]), (7, &[100, 128]), (20, &[10, 120])];
+    check::<f32>(wide, &starts);
+    check::<bf16>(Dims { d: 256, ..wide }, &starts);
 }
 
 /// Queries beyond the capacity, a cache without room, negative starts.
