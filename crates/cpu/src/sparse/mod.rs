@@ -6,9 +6,9 @@
 //!
 //! Queries are worked on in spans. A span's selected keys are listed first (`lists`): per query in ascending order, as
 //! numbers inside blocks of `KEYS` keys; and sorted into tiles of a block of queries and one of keys (`tiles`). Then a
-//! block of queries takes one block of keys after another and multiplies with the rows that its tiles name (`gather`), so
-//! that rows come from the first-level cache. The backward pass finds the lists again from the threshold of each query:
-//! memory is linear in T.
+//! block of queries takes one block of keys after another and multiplies with the rows that its tiles name (`gather`), in
+//! panels of columns, so that rows come from the first-level cache. The backward pass finds the lists again from the
+//! threshold of each query: memory is linear in T.
 //!
 //! Every sum has an order that depends on the sizes alone, and a pair's score is the same bits in whatever span, block or
 //! cache it is computed: results do not depend on threads, and the same queries and keys select the same in training,
