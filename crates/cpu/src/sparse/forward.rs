@@ -1,6 +1,6 @@
 //! Output and log-sum-exp: a block of queries of one key/value head per task, one block of keys after another.
 
-use super::gather::{Dots, GROUP, Rows, add_weighted, pack_rows, packed_len, panel, prefetch_part};
+use super::gather::{Dots, GROUP, Rows, add_tile, pack_rows, packed_len, prefetch_part};
 use super::indexer::{pack_keys, packed_row_len};
 use super::lists::{self, Cuts, Room, Source, end};
 use super::tiles::{Tile, Tiles};
@@ -185,7 +185,7 @@ fn attend_kernel<S: Rough, E: Sparse>(
     let Dims { t, h, d, positions, .. } = *dims;
     let Place { unit, number, k_head, first_end } = place;
     let (width, group, n) = (packed::<E>(d), dims.group(), unit.n);
-    let (scale, panel) = (LOG2_E / (d as f32).sqrt(), panel::<E>(width));
+    let scale = LOG2_E / (d as f32).sqrt();
     let k_block = take_of::<E>(&mut scratch, packed_len::<E>(KEYS, width));
     let v_block = take_of::<E>(&mut scratch, packed_len::<E>(KEYS, width));
     let queries_len = packed_len::<E>(n, width);
@@ -256,17 +256,8 @@ fn attend_kernel<S: Rough, E: Sparse>(
                     prefetch_part(s, v_next, head * n + i, group * n);
                 }
             }
-            for column in (0..width).step_by(panel) {
-                let (rows, columns) = (v_rows.from(column), panel.min(width - column));
-                for i in 0..n {
-                    let groups = tile.row(i);
-                    let sum = &mut state.sums[i * width + column..][..columns];
-                    let (keys, weights) =
-                        (&tile.keys[groups.clone()], &weights[GROUP * groups.start..]);
-                    // SAFETY: as above.
-                    unsafe { add_weighted(s, rows, columns, keys, weights, sum) };
-                }
-            }
+            // SAFETY: groups name keys of the block.
+            unsafe { add_tile(s, v_rows, tile, width, weights, state.sums) };
         }
     }
     for head in 0..group {

@@ -368,6 +368,32 @@ pub(super) unsafe fn add_weighted<S: Simd, E: Sparse>(
     }
 }
 
+/// Adds to the sums `[queries, width]` of a tile the weighted rows of its keys, panel after panel.
+///
+/// # Safety
+/// The rows that the tile's groups name must be readable.
+#[inline(always)]
+pub(super) unsafe fn add_tile<S: Simd, E: Sparse>(
+    s: S,
+    rows: Rows<E>,
+    tile: Tile<'_>,
+    width: usize,
+    weights: &[E],
+    sums: &mut [f32],
+) {
+    let panel = panel::<E>(width);
+    for column in (0..width).step_by(panel) {
+        let (rows, columns) = (rows.from(column), panel.min(width - column));
+        for (i, sum) in sums.chunks_exact_mut(width).enumerate() {
+            let groups = tile.row(i);
+            let weights = &weights[GROUP * groups.start..];
+            let sum = &mut sum[column..][..columns];
+            // SAFETY: the caller's.
+            unsafe { add_weighted(s, rows, columns, &tile.keys[groups], weights, sum) };
+        }
+    }
+}
+
 /// Copies rows to the panels of `out`, each `[n, panel]`, whole vectors of the widest set; what is missing counts as zeros.
 #[inline(always)]
 pub(super) fn pack_rows<S: Simd, E: Operand>(

@@ -2,7 +2,9 @@
 
 use super::backward::{Saved, Span};
 use super::forward::{key_rows, query_rows, tile_values, write_row};
-use super::gather::{Dots, GROUP, Rows, add_weighted, pack_rows, packed_len, panel, prefetch_part};
+use super::gather::{
+    Dots, GROUP, Rows, add_tile, add_weighted, pack_rows, packed_len, panel, prefetch_part,
+};
 use super::tiles::Tiles;
 use super::{Dims, Inputs, KEYS, QUERIES, SPAN, Sparse, Unit, packed};
 use crate::attention::rough::Rough;
@@ -89,7 +91,6 @@ fn queries_kernel<S: Rough, E: Sparse>(
     let (unit, k_head) = (x.unit(number), x.heads.k_head);
     let (width, group, n) = (packed::<E>(d), x.dims.group(), unit.n);
     let scale = 1.0 / (d as f32).sqrt();
-    let panel = panel::<E>(width);
     let k_block = take_of::<E>(&mut scratch, packed_len::<E>(KEYS, width));
     let v_block = take_of::<E>(&mut scratch, packed_len::<E>(KEYS, width));
     let head_len = packed_len::<E>(QUERIES, width);
@@ -161,20 +162,13 @@ fn queries_kernel<S: Rough, E: Sparse>(
             ds[len..].fill(E::ZERO);
             let first = k_head == 0 && head == 0;
             differentiate(s, (scores, dps), (&mut p[..len], &mut ds[..len]), (dscores, first));
-            for column in (0..width).step_by(panel) {
-                let (rows, columns) = (k_rows.from(column), panel.min(width - column));
-                for i in 0..n {
-                    if column == 0 {
-                        prefetch_part(s, k_next, head * n + i, group * n);
-                        prefetch_part(s, v_next, head * n + i, group * n);
-                    }
-                    let groups = tile.row(i);
-                    let sum = &mut sums[(head * n + i) * width + column..][..columns];
-                    let (keys, ds) = (&tile.keys[groups.clone()], &ds[GROUP * groups.start..]);
-                    // SAFETY: as above.
-                    unsafe { add_weighted(s, rows, columns, keys, ds, sum) };
-                }
+            for i in 0..n {
+                prefetch_part(s, k_next, head * n + i, group * n);
+                prefetch_part(s, v_next, head * n + i, group * n);
             }
+            let sums = &mut sums[head * n * width..(head + 1) * n * width];
+            // SAFETY: groups name keys of the block, whose rows are packed.
+            unsafe { add_tile(s, k_rows, tile, width, ds, sums) };
         }
     }
     for head in 0..group {
