@@ -257,7 +257,7 @@ fn attend_kernel<S: Rough, E: Sparse>(
                 }
             }
             // SAFETY: groups name keys of the block.
-            unsafe { add_tile(s, v_rows, tile, width, weights, state.sums) };
+            unsafe { add_tile(s, v_rows, (tile.keys, tile.rows), width, weights, state.sums) };
         }
     }
     for head in 0..group {

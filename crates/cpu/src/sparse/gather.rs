@@ -200,7 +200,7 @@ const fn at_once<S: Simd, E: Operand>(left: usize) -> usize {
 
 /// Columns of a panel of packed rows: in as many, a block of keys fits the first-level cache, whatever type and head size.
 #[inline(always)]
-pub(super) fn panel<E: Operand>(width: usize) -> usize {
+fn panel<E: Operand>(width: usize) -> usize {
     width.min(PANEL * E::PER_LANE)
 }
 
@@ -336,7 +336,7 @@ impl<E: Sparse> Dots<'_, E> {
 /// # Safety
 /// The rows that `groups` name must be readable.
 #[inline(always)]
-pub(super) unsafe fn add_weighted<S: Simd, E: Sparse>(
+unsafe fn add_weighted<S: Simd, E: Sparse>(
     s: S,
     (rows, stride): (*const E, usize),
     width: usize,
@@ -368,15 +368,16 @@ pub(super) unsafe fn add_weighted<S: Simd, E: Sparse>(
     }
 }
 
-/// Adds to the sums `[queries, width]` of a tile the weighted rows of its keys, panel after panel.
+/// Adds to each of `sums` `[_, width]` the weighted rows that its groups name, panel after panel; `starts` says where the
+/// groups of each start, and where those of the last end.
 ///
 /// # Safety
-/// The rows that the tile's groups name must be readable.
+/// The rows that the groups name must be readable.
 #[inline(always)]
 pub(super) unsafe fn add_tile<S: Simd, E: Sparse>(
     s: S,
     rows: Rows<E>,
-    tile: Tile<'_>,
+    (groups, starts): (&[u32], &[u16]),
     width: usize,
     weights: &[E],
     sums: &mut [f32],
@@ -385,11 +386,11 @@ pub(super) unsafe fn add_tile<S: Simd, E: Sparse>(
     for column in (0..width).step_by(panel) {
         let (rows, columns) = (rows.from(column), panel.min(width - column));
         for (i, sum) in sums.chunks_exact_mut(width).enumerate() {
-            let groups = tile.row(i);
-            let weights = &weights[GROUP * groups.start..];
+            let own = usize::from(starts[i])..usize::from(starts[i + 1]);
+            let weights = &weights[GROUP * own.start..];
             let sum = &mut sum[column..][..columns];
             // SAFETY: the caller's.
-            unsafe { add_weighted(s, rows, columns, &tile.keys[groups], weights, sum) };
+            unsafe { add_weighted(s, rows, columns, &groups[own], weights, sum) };
         }
     }
 }

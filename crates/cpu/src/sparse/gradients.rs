@@ -2,9 +2,7 @@
 
 use super::backward::{Saved, Span};
 use super::forward::{key_rows, query_rows, tile_values, write_row};
-use super::gather::{
-    Dots, GROUP, Rows, add_tile, add_weighted, pack_rows, packed_len, panel, prefetch_part,
-};
+use super::gather::{Dots, GROUP, Rows, add_tile, pack_rows, packed_len, prefetch_part};
 use super::tiles::Tiles;
 use super::{Dims, Inputs, KEYS, QUERIES, SPAN, Sparse, Unit, packed};
 use crate::attention::rough::Rough;
@@ -168,7 +166,7 @@ fn queries_kernel<S: Rough, E: Sparse>(
             }
             let sums = &mut sums[head * n * width..(head + 1) * n * width];
             // SAFETY: groups name keys of the block, whose rows are packed.
-            unsafe { add_tile(s, k_rows, tile, width, ds, sums) };
+            unsafe { add_tile(s, k_rows, (tile.keys, tile.rows), width, ds, sums) };
         }
     }
     for head in 0..group {
@@ -243,7 +241,6 @@ fn keys_kernel<S: Rough, E: Sparse>(
 ) {
     let Heads { span, k_head } = x.heads;
     let (width, group) = (packed::<E>(x.dims.d), x.dims.group());
-    let panel = panel::<E>(width);
     let most = x.dims.t.min(QUERIES);
     let p_here = take_of::<E>(&mut scratch, (most + GROUP) * KEYS);
     let ds_here = take_of::<E>(&mut scratch, (most + GROUP) * KEYS);
@@ -283,17 +280,8 @@ fn keys_kernel<S: Rough, E: Sparse>(
                 [(queries, &*ds_here, &mut *dk), (douts, &*p_here, &mut *dv)]
             {
                 let rows = Rows::packed(rows, QUERIES, width);
-                for column in (0..width).step_by(panel) {
-                    let (rows, columns) = (rows.from(column), panel.min(width - column));
-                    for key in 0..KEYS {
-                        let groups = usize::from(tile.rows[key])..usize::from(tile.rows[key + 1]);
-                        let sum = &mut sums[key * width + column..][..columns];
-                        let weights = &weights[GROUP * groups.start..];
-                        let names = &tile.queries[groups];
-                        // SAFETY: groups name queries of the unit, whose rows are packed.
-                        unsafe { add_weighted(s, rows, columns, names, weights, sum) };
-                    }
-                }
+                // SAFETY: groups name queries of the unit, whose rows are packed.
+                unsafe { add_tile(s, rows, (tile.queries, tile.rows), width, weights, sums) };
             }
         }
     }
